@@ -1,0 +1,61 @@
+/* One table a verb: it parses the command line, prints --help, and feeds the man page and the shell completions.
+ *
+ * Options are long: --name value or --name=value; flags take none. A value that is half parsed, out of range or not among its choices is
+ * LT_E_USAGE with the nearest valid name. Options and arguments may be mixed; "--" ends options. */
+#ifndef LETHE_CLI_OPTIONS_H
+#define LETHE_CLI_OPTIONS_H
+
+#include "core/strbuf.h"
+
+typedef enum OptionKind {
+    OPTION_FLAG,    /* bool */
+    OPTION_INT,     /* int64_t, between min and max */
+    OPTION_REAL,    /* double, between min and max */
+    OPTION_TEXT,    /* const char * */
+    OPTION_CHOICE,  /* int: index into choices */
+    OPTION_LIST,    /* OptionList: may be given several times */
+} OptionKind;
+
+typedef struct OptionList {
+    const char **item;
+    size_t count, cap;
+} OptionList;
+
+typedef struct Option {
+    const char *name;           /* without the dashes */
+    OptionKind kind;
+    const char *value;          /* how help calls the value: "DIR" */
+    const char *help;           /* one sentence; a default is part of it */
+    size_t offset;              /* of the field in the verb's option struct */
+    const char *const *choices; /* OPTION_CHOICE, NULL-terminated */
+    double min, max;
+    const char *group;          /* heading in help; NULL: as the one before */
+} Option;
+
+typedef struct Verb {
+    const char *name, *arguments, *summary; /* "score", "CKPT... --tasks LIST --data DIR --out DIR", "..." */
+    const Option *option;       /* ends with name NULL; the common options follow in help */
+    size_t options_bytes;       /* size of the option struct; zeroed, then `defaults` */
+    void (*defaults)(void *options);
+    int min_arguments, max_arguments; /* max -1: any number */
+    Status (*run)(void *options, const char *const *argument, size_t n_argument, const char *command_line);
+    const char *examples;       /* lines under "Examples", may be NULL */
+} Verb;
+
+/* Options every verb has; the first member of every verb's option struct. */
+typedef struct CommonOptions {
+    const char *device;
+    int dtype;                  /* index into dtype choices: auto f32 bf16 f16 */
+    int64_t threads, seed;
+    bool quiet, json, help;
+} CommonOptions;
+
+extern const Verb *const verbs[]; /* NULL-terminated */
+
+/* Fills the struct; arguments (not options) are collected in order. */
+Status options_parse(const Verb *verb, int argc, char **argv, void *options, OptionList *arguments);
+Status options_help(const Verb *verb, StrBuf *out);
+/* Nearest of `names` by edit distance, or NULL if none is near. */
+const char *options_nearest(Str word, const char *const *names);
+
+#endif

@@ -1,0 +1,47 @@
+/* What is asked of the engine, and what comes back. Tasks make requests and read responses; they know nothing of batches. */
+#ifndef LETHE_EVAL_ENGINE_REQUEST_H
+#define LETHE_EVAL_ENGINE_REQUEST_H
+
+#include "core/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum RequestKind { REQUEST_LOGLIK, REQUEST_GENERATE } RequestKind;
+
+/* How a generation chooses and ends. temperature 0: greedy. */
+typedef struct Sampling {
+    float temperature, top_p;
+    int32_t top_k, max_new;
+    uint64_t seed;
+    const char *const *stop; /* stop strings, NULL-terminated; NULL: none */
+    bool ignore_eos;
+} Sampling;
+
+typedef struct Request {
+    RequestKind kind;
+    int64_t id;            /* the caller's, comes back in the response */
+    int32_t adapter;       /* index among the engine's adapters, -1: the base */
+    const int32_t *token;  /* loglik: context and continuation; generate: the prompt */
+    int32_t n_token;
+    int32_t n_score;       /* loglik: the last n_score tokens are scored, 1 <= n_score <= n_token - 1 */
+    Sampling sampling;
+} Request;
+
+/* Requests that belong together (the endings of an item, the samples of a prompt): what they have in common from the start is read once.
+ * Sharing changes no bit of any answer. */
+typedef struct RequestGroup {
+    const Request *request;
+    int32_t n_request;
+} RequestGroup;
+
+typedef struct Response {
+    int64_t id;
+    double loglik;              /* F64 sum of the scored tokens' F32 log-probabilities, in order */
+    bool is_greedy;             /* every scored token was the argmax */
+    const float *token_logprob; /* [n_score], valid during the sink call */
+    int32_t n_score, n_input;   /* n_input: tokens the model read, after truncation */
+    int32_t n_truncated;        /* tokens cut from the left */
+} Response;
+
+#endif

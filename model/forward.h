@@ -1,0 +1,44 @@
+/* The forward pass over packed tokens, for scoring and for `lethe forward`.
+ *
+ * A batch is N tokens of any number of sequences, each token with its position, and attention segments (kernels/ops.h) that say what sees
+ * what. Logits are computed only for the rows that are asked for. */
+#ifndef LETHE_MODEL_FORWARD_H
+#define LETHE_MODEL_FORWARD_H
+
+#include "model/checkpoint.h"
+#include "kernels/ops.h"
+
+/* One log-probability wanted: of `target`, predicted from the hidden state of token `row`. */
+typedef struct ScorePair {
+    int32_t row, target;
+} ScorePair;
+
+/* Host arrays, owned by the caller. pairs sorted by row; several pairs may share a row (the first tokens of an item's endings). */
+typedef struct Batch {
+    const int32_t *id, *position;
+    int32_t n_token;
+    const AttnSegment *segment;
+    int32_t n_segment;
+    const ScorePair *pair;
+    int32_t n_pair;
+} Batch;
+
+/* The largest batch that will come. */
+typedef struct BatchLimits {
+    int32_t n_token, n_segment, n_pair;
+} BatchLimits;
+
+/* Activation memory for one model and one largest batch; taken once. */
+typedef struct Workspace Workspace;
+Status workspace_open(Workspace **out, const Model *model, const BatchLimits *limits);
+void workspace_close(Workspace *ws);
+/* Bytes it takes, without taking them. */
+size_t workspace_bytes(const Model *model, const BatchLimits *limits);
+
+/* lp[i] = log P(pair[i].target | what token pair[i].row sees), greedy[i] = whether that target is the argmax (lowest id wins a tie).
+ * The last layer and the head run only on rows that some pair names. Bits depend on each sequence alone. */
+Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy);
+/* All logits, F32 [n_token, V] into host memory. */
+Status forward_logits(const Model *model, Workspace *ws, const Batch *batch, float *logits);
+
+#endif
