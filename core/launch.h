@@ -1,4 +1,4 @@
-/* Who am I among the processes of one job: from --rank/--world, Open MPI's, Slurm's, PMI's or torchrun's environment, first
+/* Who am I among the processes of one job: from Open MPI's, Slurm's, PMI's or torchrun's environment, first
  * match wins; else 0 of 1. Reads the environment only: no MPI library, no MPI_Init. */
 #ifndef LETHE_CORE_LAUNCH_H
 #define LETHE_CORE_LAUNCH_H

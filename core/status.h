@@ -56,6 +56,9 @@ void status_clear(void);
 /* Puts `format...: ` before the recorded text: who was doing it, where the finder cannot know. Returns `code`. */
 Status status_wrap(Status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Records a failure that another thread found: its place and text, copied by whoever carries it over. */
+Status status_carry(Status code, const char *place, const char *text);
+
 /* Lower-case name of a code ("input"), for logs. */
 const char *status_name(Status code);
 /* The process exit code that INTERFACE gives this status: 0, 1, 2, 3, 4, 5 or 130. */

@@ -1,0 +1,187 @@
+#include "core/mem.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+
+/* In front of every block: its size, so that a resize knows what to copy. As wide as the alignment, to keep it. */
+typedef union Header {
+    size_t bytes;
+    char pad[ALIGNMENT];
+} Header;
+
+static _Atomic uint64_t n_taken;
+static _Atomic int64_t n_held;
+static _Atomic uint64_t fail_at; /* 0: off; otherwise the value n_taken has at the allocation that fails */
+
+bool mem_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
+
+bool mem_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+
+/* Fresh memory with a header, contents undefined; NULL with the text recorded. */
+static Header *take_block(size_t count, size_t size)
+{
+    const uint64_t number = atomic_fetch_add(&n_taken, 1) + 1;
+    size_t bytes, whole;
+    Header *block = NULL;
+
+    if (!mem_mul(count, size, &bytes) || !mem_add(bytes, sizeof(Header) + ALIGNMENT - 1, &whole)) {
+        (void)FAIL(LT_E_NOMEM, "out of memory: %zu x %zu bytes do not fit into the address space", count, size);
+        return NULL;
+    }
+    if (atomic_load(&fail_at) != number)
+        block = aligned_alloc(ALIGNMENT, whole / ALIGNMENT * ALIGNMENT);
+    if (block == NULL) {
+        (void)FAIL(LT_E_NOMEM, "out of memory: no %zu bytes to be had", bytes);
+        return NULL;
+    }
+    block->bytes = bytes;
+    atomic_fetch_add(&n_held, 1);
+    return block;
+}
+
+void *mem_take(size_t count, size_t size)
+{
+    Header *block = take_block(count, size);
+
+    return block == NULL ? NULL : memset(block + 1, 0, block->bytes);
+}
+
+void *mem_resize(void *old, size_t count, size_t size)
+{
+    const size_t old_bytes = old == NULL ? 0 : ((Header *)old - 1)->bytes;
+    Header *block = take_block(count, size);
+
+    if (block == NULL)
+        return NULL;
+    if (old != NULL) {
+        memcpy(block + 1, old, old_bytes < block->bytes ? old_bytes : block->bytes);
+        mem_free(old);
+    }
+    return block + 1;
+}
+
+void mem_free(void *block)
+{
+    if (block == NULL)
+        return;
+    atomic_fetch_sub(&n_held, 1);
+    free((Header *)block - 1);
+}
+
+Status mem_grow(void **block, size_t *cap, size_t need, size_t size)
+{
+    size_t wanted = *cap < 8 ? 8 : *cap;
+    void *grown;
+
+    if (need <= *cap)
+        return LT_OK;
+    while (wanted < need)
+        if (!mem_mul(wanted, 2, &wanted)) {
+            wanted = need;
+            break;
+        }
+    grown = mem_resize(*block, wanted, size);
+    if (grown == NULL)
+        return LT_E_NOMEM;
+    *block = grown;
+    *cap = wanted;
+    return LT_OK;
+}
+
+char *mem_strndup(const char *text, size_t n)
+{
+    char *copy;
+
+    if (n == SIZE_MAX || (copy = mem_take(n + 1, 1)) == NULL)
+        return NULL;
+    memcpy(copy, text, n);
+    return copy;
+}
+
+char *mem_strdup(const char *text) { return mem_strndup(text, strlen(text)); }
+
+void mem_fail_at(uint64_t n) { atomic_store(&fail_at, n == 0 ? 0 : atomic_load(&n_taken) + n); }
+
+uint64_t mem_count(void) { return atomic_load(&n_taken); }
+
+int64_t mem_held(void) { return atomic_load(&n_held); }
+
+/* ---- arena ---- */
+
+typedef struct ArenaChunk {
+    struct ArenaChunk *next;
+    size_t used, bytes;
+    _Alignas(max_align_t) char data[];
+} ArenaChunk;
+
+enum { FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 20 };
+
+void arena_init(Arena *arena) { *arena = (Arena){NULL, FIRST_CHUNK}; }
+
+void arena_release(Arena *arena)
+{
+    while (arena->chunk != NULL) {
+        ArenaChunk *chunk = arena->chunk;
+
+        arena->chunk = chunk->next;
+        mem_free(chunk);
+    }
+    arena_init(arena);
+}
+
+/* A chunk with room for `bytes`. Large blocks get a chunk of their own size. */
+static ArenaChunk *arena_chunk(Arena *arena, size_t bytes)
+{
+    const size_t room = bytes > arena->chunk_bytes ? bytes : arena->chunk_bytes;
+    size_t whole;
+    ArenaChunk *chunk;
+
+    if (!mem_add(room, sizeof *chunk, &whole)) {
+        (void)FAIL(LT_E_NOMEM, "out of memory: %zu bytes do not fit into the address space", bytes);
+        return NULL;
+    }
+    chunk = mem_take(1, whole);
+    if (chunk == NULL)
+        return NULL;
+    chunk->bytes = room;
+    chunk->next = arena->chunk;
+    arena->chunk = chunk;
+    if (arena->chunk_bytes < LARGEST_CHUNK)
+        arena->chunk_bytes *= 2;
+    return chunk;
+}
+
+void *arena_take(Arena *arena, size_t count, size_t size)
+{
+    const size_t align = _Alignof(max_align_t);
+    ArenaChunk *chunk = arena->chunk;
+    size_t bytes;
+    char *block;
+
+    if (!mem_mul(count, size, &bytes) || bytes > SIZE_MAX - align) {
+        (void)FAIL(LT_E_NOMEM, "out of memory: %zu x %zu bytes do not fit into the address space", count, size);
+        return NULL;
+    }
+    bytes = (bytes + align - 1) / align * align;
+    if (chunk == NULL || chunk->bytes - chunk->used < bytes)
+        chunk = arena_chunk(arena, bytes);
+    if (chunk == NULL)
+        return NULL;
+    block = chunk->data + chunk->used;
+    chunk->used += bytes;
+    return block;
+}
+
+char *arena_strndup(Arena *arena, const char *text, size_t n)
+{
+    char *copy;
+
+    if (n == SIZE_MAX || (copy = arena_take(arena, n + 1, 1)) == NULL)
+        return NULL;
+    if (n > 0)
+        memcpy(copy, text, n);
+    return copy;
+}
