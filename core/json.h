@@ -58,6 +58,8 @@ typedef struct JsonStyle {
     bool ascii, compact;
 } JsonStyle;
 Status json_write(StrBuf *out, const json_t *value, JsonStyle style);
+/* The first `limit` bytes or so of a value's text on one line, then "...": for messages. */
+void json_write_start(StrBuf *out, const json_t *value, size_t limit);
 /* Python's repr() of a float: the shortest text that reads back as the same double. */
 void json_write_double(StrBuf *out, double x);
 /* A quoted, escaped string. Text must be valid UTF-8. */

@@ -8,6 +8,8 @@
 size_t utf8_valid_prefix(Str s);
 /* Decodes the code point at s.data[at] and gives the offset behind it. s must be valid there. */
 size_t utf8_next(Str s, size_t at, uint32_t *code);
+/* Decodes the code point that ends at byte `at` > 0 and gives its offset. */
+size_t utf8_before(Str s, size_t at, uint32_t *code);
 /* Writes 1-4 bytes; returns how many. code must be a Unicode scalar value. */
 size_t utf8_put(char out[4], uint32_t code);
 /* Code points in valid text: len() of a Python str. */
