@@ -1,7 +1,8 @@
 /* One table a verb: it parses the command line, prints --help, and feeds the man page and the shell completions.
  *
  * Options are long: --name value or --name=value; flags take none. A value that is half parsed, out of range or not among its choices is
- * LT_E_USAGE with the nearest valid name. Options and arguments may be mixed; "--" ends options. */
+ * LT_E_USAGE with the nearest valid name. Options and arguments may be mixed; "--" ends options. Of an option given twice the last counts,
+ * unless it is a list. */
 #ifndef LETHE_CLI_OPTIONS_H
 #define LETHE_CLI_OPTIONS_H
 
@@ -17,7 +18,7 @@ typedef enum OptionKind {
 } OptionKind;
 
 typedef struct OptionList {
-    const char **item;
+    const char **item;          /* point into argv */
     size_t count, cap;
 } OptionList;
 
@@ -28,7 +29,7 @@ typedef struct Option {
     const char *help;           /* one sentence; a default is part of it */
     size_t offset;              /* of the field in the verb's option struct */
     const char *const *choices; /* OPTION_CHOICE, NULL-terminated */
-    double min, max;
+    double min, max;            /* min == max: any number */
     const char *group;          /* heading in help; NULL: as the one before */
 } Option;
 
@@ -45,16 +46,22 @@ typedef struct Verb {
 /* Options every verb has; the first member of every verb's option struct. */
 typedef struct CommonOptions {
     const char *device;
-    int dtype;                  /* index into dtype choices: auto f32 bf16 f16 */
+    int dtype;                  /* index into dtype_choices */
     int64_t threads, seed;
     bool quiet, json, help;
 } CommonOptions;
 
-extern const Verb *const verbs[]; /* NULL-terminated */
+extern const Option common_options[];     /* ends with name NULL */
+extern const char *const dtype_choices[]; /* auto f32 bf16 f16 */
 
-/* Fills the struct; arguments (not options) are collected in order. */
+/* Fills the struct from what follows the verb on the command line; arguments (not options) are collected in order. Under --help the number of
+ * arguments is not checked. What is filled points into argv. Free with options_release and option_list_release, also after a failure. */
 Status options_parse(const Verb *verb, int argc, char **argv, void *options, OptionList *arguments);
+void options_release(const Verb *verb, void *options);
+void option_list_release(OptionList *list);
 Status options_help(const Verb *verb, StrBuf *out);
+/* Text in lines of at most 80 columns, continued under column `indent`; the cursor stands at column `at`. */
+void options_wrap(StrBuf *out, const char *text, size_t indent, size_t at);
 /* Nearest of `names` by edit distance, or NULL if none is near. */
 const char *options_nearest(Str word, const char *const *names);
 

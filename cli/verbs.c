@@ -1,0 +1,23 @@
+#include "cli/verbs.h"
+
+const Verb *const verbs[] = {&verb_help, NULL};
+
+Status verb_find(const Verb **out, const char *name)
+{
+    enum { MOST = 32 };
+    const char *names[MOST + 1] = {NULL};
+    size_t n = 0;
+
+    for (const Verb *const *v = verbs; *v != NULL; v++) {
+        if (strcmp((*v)->name, name) == 0) {
+            *out = *v;
+            return LT_OK;
+        }
+        BUG_IF(n == MOST);
+        names[n++] = (*v)->name;
+    }
+    const char *near = options_nearest(str_of(name), names);
+    if (near != NULL)
+        return FAIL(LT_E_USAGE, "unknown verb '%s': did you mean '%s'?", name, near);
+    return FAIL(LT_E_USAGE, "unknown verb '%s': 'lethe help' lists them", name);
+}
