@@ -1,10 +1,17 @@
-# make            build/lethe                      make test    set up, build, run every test
-# make deps       install what is missing          make check   tests, layers, headers, sizes, sanitizers
-# make VARIANT=asan|race|canary ...                objects of a variant live in build/<variant>/
+# make            build/lethe, and what it was made with     make deps     install what is missing (apt)
+# make pocket     a made-up world, scored, in pocket/        make test     deps, build, every test, a closing line
+# make check      layers, headers, sizes, sanitizers, canary: all of it at reduced sizes
+# make soak       kill storms                                make bench    benchmarks/
+# make install PREFIX=/usr/local                             make clean
+#
+# VARIANT=release|asan|race|canary: how to compile; everything of a variant lies in build/<variant>/.
 
 VARIANT ?= release
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 PKG_CONFIG ?= pkg-config
+PREFIX ?= /usr/local
 B := build/$(VARIANT)
 
 LIBRARIES := jansson libpcre2-8 libutf8proc libcrypto zlib libzstd
@@ -17,18 +24,30 @@ TEST_LDLIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 CFLAGS_release := -O3 -g
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_race := -O1 -g -fsanitize=thread
+# A planted error that breaks "no result depends on the batch": test_invariance has to notice.
 CFLAGS_canary := -O2 -g -DLETHE_CANARY_SPLIT_K
 CFLAGS += -std=c11 $(WARNINGS) -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
 LDFLAGS += $(filter -fsanitize=%,$(CFLAGS_$(VARIANT)))
 
 MODULES := core kernels kernels/cpu model eval eval/engine eval/tasks eval/score cli
 SOURCES := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
+HEADERS := $(foreach m,$(MODULES) tests tests/world benchmarks,$(wildcard $(m)/*.h))
 LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out cli/main.c,$(SOURCES)))
 TESTS := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
-TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)) $(filter-out tests/world/main.c,$(wildcard tests/world/*.c)))
+TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c tests/world/main.c,$(wildcard tests/*.c tests/world/*.c)))
+BENCHMARKS := $(patsubst %.c,%,$(wildcard benchmarks/bench_*.c))
+BENCH_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out benchmarks/bench_%.c,$(wildcard benchmarks/*.c)))
+# What has threads to race: the pool, and the two that drive it hardest.
+RACE_TESTS := $(filter test_pool test_engine test_invariance,$(TESTS))
 
-.PHONY: all tests
-all: build/lethe
+# A make of its own for what follows an installation, since the library flags above are read once; on all processors unless told otherwise.
+AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: all found deps pocket test check layers headers sizes asan race canary soak bench install clean tests
+all: found build/lethe
+
+found:
+	@tools/found.sh '$(CC)' '$(PKG_CONFIG)' $(LIBRARIES)
 
 build/lethe: $(B)/lethe
 	@mkdir -p build && cp -f $< $@
@@ -36,6 +55,7 @@ build/lethe: $(B)/lethe
 $(B)/lethe: $(B)/cli/main.o $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Made anew each time: an archive keeps members whose source is gone.
 $(B)/liblethe.a: $(LIB_OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
@@ -44,16 +64,65 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-tests: $(TESTS:%=$(B)/tests/%)
+tests: $(TESTS:%=$(B)/tests/%) $(B)/lethe
 $(B)/tests/%: $(B)/tests/%.o $(TEST_HELPERS) $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LDLIBS) $(LDLIBS)
-.PRECIOUS: $(B)/%.o
-
+$(B)/benchmarks/%: $(B)/benchmarks/%.o $(BENCH_HELPERS) $(B)/liblethe.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/world: $(B)/tests/world/main.o $(filter $(B)/tests/world/%,$(TEST_HELPERS)) $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PRECIOUS: $(B)/%.o
 
-.PHONY: clean
+deps:
+	@tools/deps.sh
+
+# POCKET=quick: the first few rows of each task.
+pocket: deps
+	$(AGAIN) all $(B)/world
+	@tools/pocket.sh $(B)/world build/lethe $(POCKET)
+
+test: deps
+	$(AGAIN) all tests
+	@tests/run.sh $(VARIANT)
+
+check: layers headers sizes asan race canary
+
+layers:
+	@tests/check_layers.sh --self-test
+	@tests/check_layers.sh
+
+headers: $(HEADERS:%=$(B)/%.alone)
+	@echo "headers: each of $(words $(HEADERS)) compiles alone"
+$(B)/%.h.alone: %.h
+	@mkdir -p $(@D)
+	@echo '#include "$<"' | $(CC) $(CPPFLAGS) $(CFLAGS) -fsyntax-only -x c -
+	@touch $@
+
+sizes:
+	@tests/check_sizes.sh
+
+asan race canary: export LETHE_TEST_REDUCED := 1
+asan:
+	$(AGAIN) VARIANT=asan tests
+	@tests/run.sh asan
+race:
+	$(AGAIN) VARIANT=race $(RACE_TESTS:%=build/race/tests/%) build/race/lethe
+	@tests/run.sh race $(RACE_TESTS)
+canary:
+	$(AGAIN) VARIANT=canary build/canary/tests/test_invariance
+	@tests/check_canary.sh
+
+soak: all $(B)/world
+	@tests/soak.sh $(B)/world build/lethe
+
+bench: all $(BENCHMARKS:%=$(B)/%)
+	@set -e; for program in $(BENCHMARKS); do echo "== $$program"; $(B)/$$program; done
+
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 build/lethe '$(DESTDIR)$(PREFIX)/bin/lethe'
+
 clean:
-	rm -rf build
+	rm -rf build pocket
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,28 @@
+#!/bin/bash
+# tools/found.sh CC PKG_CONFIG LIBRARY...: prints what this build is made with; fails with one line if something is missing.
+set -u
+cc=$1 pkg_config=$2
+shift 2
+
+missing=
+version=$($cc -dumpfullversion 2>/dev/null) || missing=" $cc"
+found="$cc $version"
+for library in "$@"; do
+    if version=$($pkg_config --modversion "$library" 2>/dev/null); then
+        found="$found, $library $version"
+    else
+        missing="$missing $library"
+    fi
+done
+version=$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR DNNL_VERSION_MINOR DNNL_VERSION_PATCH\n' |
+    $cc -E -P - 2>/dev/null | tail -n 1 | tr ' ' .)
+case $version in
+[0-9]*) found="$found, oneDNN $version" ;;
+*) missing="$missing oneDNN" ;;
+esac
+if [ -n "$missing" ]; then
+    echo "lethe: not found:$missing ('make deps' installs what is missing)" >&2
+    exit 1
+fi
+echo "found: $found"
+echo "CUDA: no CUDA backend in this build yet"
