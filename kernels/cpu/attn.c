@@ -1,0 +1,125 @@
+/* Attention over packed sequences with shared contexts: attn_core.h cut into tasks of (segment, queries, kv head). */
+#include "core/mem.h"
+#include "kernels/cpu/attn_core.h"
+
+typedef struct AttnTask {
+    int32_t segment, first, count, kv_head; /* queries first..first+count-1 of the segment */
+} AttnTask;
+
+typedef struct AttnRun AttnRun;
+struct AttnRun {
+    const AttnArgs *args;
+    Device *dev;
+    const AttnTask *task;
+    size_t work_bytes;
+    void (*compute)(const AttnRun *run, const AttnTask *task, AttnWork *w);
+};
+
+/* Rows of k and v for positions begin..end-1 of a segment: its context's, then its own. */
+static void key_rows(int64_t *row, const AttnSegment *s, int begin, int end)
+{
+    for (int position = begin; position < end; position++)
+        row[position - begin] = position < s->ctx_len ? (int64_t)s->ctx_begin + position : (int64_t)s->own_begin + position - s->ctx_len;
+}
+
+SIMD_INLINE void store(const AttnArgs *a, const AttnTask *t, const AttnWork *w)
+{
+    for (int i = 0; i < w->n_query; i++) {
+        const int64_t row = (int64_t)a->seg[t->segment].q_begin + t->first + i, head = (int64_t)t->kv_head * w->group;
+
+        attn_store_query(w, i, a->o, row, head * w->head_size);
+        for (int h = 0; h < w->group && tensor_is_set(a->lse); h++) {
+            const int64_t r = (int64_t)i * w->group + h;
+
+            ((float *)a->lse.data)[row * a->lse.stride + head + h] = w->total.max[r] + logf(w->total.mass[r]);
+        }
+    }
+}
+
+SIMD_INLINE void compute(const AttnRun *run, const AttnTask *t, AttnWork *w, const CpuLevel level)
+{
+    const AttnArgs *a = run->args;
+    const AttnSegment *s = &a->seg[t->segment];
+    const int64_t head = (int64_t)t->kv_head * w->group;
+    int64_t row[ATTN_BLOCK];
+    int end, begin;
+
+    w->n_query = t->count;
+    w->window = a->window;
+    for (int i = 0; i < t->count; i++) {
+        w->position[i] = s->ctx_len + t->first + i;
+        attn_load_query(w, i, a->q, (int64_t)s->q_begin + t->first + i, head * w->head_size, a->scale);
+    }
+    attn_sums_reset(&w->split, t->count * w->group, w->width);
+    attn_sums_reset(&w->total, t->count * w->group, w->width);
+    /* from the block of the first query's first key to the last query's own */
+    begin = attn_seen(w, 0, 0, w->position[0] + 1).lo / ATTN_BLOCK * ATTN_BLOCK;
+    end = w->position[t->count - 1] + 1;
+    for (int at = begin; at < end; at += ATTN_BLOCK) {
+        const int stop = at + ATTN_BLOCK < end ? at + ATTN_BLOCK : end;
+
+        key_rows(row, s, at, stop);
+        attn_load_keys(w, a->k, a->v, row, stop - at, (int64_t)t->kv_head * w->head_size);
+        attn_block(w, at, stop, level);
+        if (stop % ATTN_SPLIT == 0 || stop == end)
+            attn_end_split(w, (stop - 1) / ATTN_SPLIT * ATTN_SPLIT, stop, level);
+    }
+    store(a, t, w);
+}
+
+static void compute_generic(const AttnRun *run, const AttnTask *task, AttnWork *w) { compute(run, task, w, CPU_GENERIC); }
+TARGET_AVX2 static void compute_avx2(const AttnRun *run, const AttnTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX2); }
+TARGET_AVX512 static void compute_avx512(const AttnRun *run, const AttnTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX512); }
+
+static Status run_task(void *context, int64_t index, int thread)
+{
+    const AttnRun *run = context;
+    const AttnArgs *a = run->args;
+    void *block = cpu_scratch(run->dev, thread, run->work_bytes);
+    AttnWork w;
+
+    if (block == NULL)
+        return LT_E_NOMEM;
+    attn_work_carve(&w, block, a->n_head / a->n_kv_head, a->head_size);
+    run->compute(run, &run->task[index], &w);
+    return LT_OK;
+}
+
+/* Fills `task` unless it is NULL; how many there are. Within a segment the last queries see most keys and come first, so that the threads
+ * finish close together. */
+static int64_t list_tasks(AttnTask *task, const AttnArgs *a)
+{
+    const int step = attn_task_queries(a->n_head / a->n_kv_head);
+    int64_t n = 0;
+
+    for (int32_t s = 0; s < a->n_seg; s++) {
+        for (int32_t end = a->seg[s].q_len; end > 0; end -= step) {
+            const int32_t first = end > step ? end - step : 0;
+
+            for (int32_t head = 0; head < a->n_kv_head; head++, n++)
+                if (task != NULL)
+                    task[n] = (AttnTask){s, first, end - first, head};
+        }
+    }
+    return n;
+}
+
+Status cpu_attn(Device *dev, const AttnArgs *args)
+{
+    static void (*const compute_at[CPU_LEVELS])(const AttnRun *, const AttnTask *, AttnWork *) = {compute_generic, compute_avx2, compute_avx512,
+                                                                                                  compute_avx512};
+    const int64_t n_task = list_tasks(NULL, args);
+    AttnRun run = {.args = args, .dev = dev, .compute = compute_at[cpu_of(dev)->level]};
+    AttnTask *task;
+    Status st;
+
+    if (args->dropout > 0)
+        return FAIL(LT_E_UNSUPPORTED, "attention: dropout 0 expected on the CPU, %g found", (double)args->dropout);
+    TRY(MEM_NEW(task, (size_t)n_task));
+    list_tasks(task, args);
+    run.task = task;
+    run.work_bytes = attn_work_bytes(args->n_head / args->n_kv_head, args->head_size);
+    st = pool_run(dev->pool, n_task, run_task, &run);
+    mem_free(task);
+    return st;
+}

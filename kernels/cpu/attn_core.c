@@ -1,0 +1,42 @@
+#include "kernels/cpu/attn_core.h"
+
+static int padded(int head_size) { return (head_size + PANEL_COLS - 1) / PANEL_COLS * PANEL_COLS; }
+
+int attn_task_queries(int group) { return group < ATTN_TASK_ROWS ? ATTN_TASK_ROWS / group : 1; }
+
+/* Hands out the pieces of one block in order; with a NULL block it only counts. Pieces start on cache lines. */
+static float *carve(char *block, size_t *used, size_t count)
+{
+    char *piece = block != NULL ? block + *used : NULL;
+
+    *used += (count * sizeof(float) + 63) / 64 * 64;
+    return (float *)(void *)piece;
+}
+
+static size_t carve_all(AttnWork *w, char *block, int group, int head_size)
+{
+    const size_t rows = (size_t)attn_task_queries(group) * (size_t)group, size = (size_t)head_size, width = (size_t)padded(head_size);
+    size_t used = 0;
+
+    w->keys = carve(block, &used, size * ATTN_BLOCK);
+    w->values = carve(block, &used, ATTN_BLOCK * width);
+    w->scores = carve(block, &used, PANEL_ROWS * ATTN_BLOCK);
+    w->q = carve(block, &used, rows * size);
+    w->split = (AttnSums){carve(block, &used, rows), carve(block, &used, rows), carve(block, &used, rows * width)};
+    w->total = (AttnSums){carve(block, &used, rows), carve(block, &used, rows), carve(block, &used, rows * width)};
+    w->position = (int32_t *)(void *)carve(block, &used, rows);
+    return used;
+}
+
+size_t attn_work_bytes(int group, int head_size)
+{
+    AttnWork unused;
+
+    return carve_all(&unused, NULL, group, head_size);
+}
+
+void attn_work_carve(AttnWork *w, void *block, int group, int head_size)
+{
+    *w = (AttnWork){.group = group, .head_size = head_size, .width = padded(head_size)};
+    carve_all(w, block, group, head_size);
+}
