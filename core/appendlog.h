@@ -12,11 +12,12 @@
 typedef struct AppendLog {
     int fd;
     char *path;
+    bool torn; /* a write failed half-way: the next record starts on a new line */
 } AppendLog;
 
 /* Creates FOLDER/<utc time>-<host>-<pid>-<random>.log exclusively; the folder is made. */
 Status appendlog_create(AppendLog *log, const char *folder);
-/* Payload must hold no LF. One write call. */
+/* Payload: at most 256 MiB, no LF. One write call. */
 Status appendlog_add(AppendLog *log, Str payload);
 /* fdatasync: what was added is on the disk when this returns. */
 Status appendlog_sync(AppendLog *log);

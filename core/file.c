@@ -101,6 +101,19 @@ Status dir_make(const char *path)
     return st;
 }
 
+Status dir_sync(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    Status st = LT_OK;
+
+    /* EINVAL: a file system that cannot sync folders has nothing to promise. */
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+        st = FAIL(LT_E_IO, "cannot sync folder '%s': %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return st;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -181,24 +194,6 @@ static size_t folder_length(const char *path)
     return slash == NULL ? 0 : (size_t)(slash - path) + 1;
 }
 
-static Status sync_folder(const char *path)
-{
-    const size_t n = folder_length(path);
-    char *folder = n == 0 ? mem_strdup(".") : mem_strndup(path, n);
-    Status st = LT_OK;
-
-    if (folder == NULL)
-        return LT_E_NOMEM;
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* EINVAL: a file system that cannot sync folders has nothing to promise. */
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
-        st = FAIL(LT_E_IO, "cannot sync folder '%s': %s", folder, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    mem_free(folder);
-    return st;
-}
-
 /* ".name.<pid>.<random>.tmp" beside the path: hidden from *.json patterns, on the same file system for rename. */
 static Status temporary_name(const char *path, StrBuf *out)
 {
@@ -255,6 +250,18 @@ Status atomic_write(AtomicFile *f, const void *data, size_t bytes)
     return LT_OK;
 }
 
+static Status sync_folder_of(const char *path)
+{
+    const size_t n = folder_length(path);
+    char *folder = n == 0 ? mem_strdup(".") : mem_strndup(path, n);
+
+    if (folder == NULL)
+        return LT_E_NOMEM;
+    const Status st = dir_sync(folder);
+    mem_free(folder);
+    return st;
+}
+
 Status atomic_commit(AtomicFile *f)
 {
     /* After a failed fsync the kernel may call the pages clean: trying again could report success for lost data. */
@@ -268,7 +275,7 @@ Status atomic_commit(AtomicFile *f)
         return FAIL(LT_E_IO, "cannot rename to '%s': %s", f->path, strerror(errno));
     mem_free(f->temporary);
     f->temporary = NULL;
-    return sync_folder(f->path);
+    return sync_folder_of(f->path);
 }
 
 void atomic_close(AtomicFile *f)

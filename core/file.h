@@ -20,6 +20,8 @@ Status file_read(const char *path, size_t max, StrBuf *out);
 
 /* mkdir -p. */
 Status dir_make(const char *path);
+/* fsync of a folder: names made or renamed in it are on the disk when this returns. */
+Status dir_sync(const char *path);
 /* Names in a folder without "." and "..", sorted by bytes. Free with file_list_release. */
 typedef struct FileList {
     char **name;

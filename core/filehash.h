@@ -13,7 +13,7 @@ typedef enum FileHashMode { FILEHASH_CACHED, FILEHASH_AGAIN /* --rehash: compute
 /* The known hash of the file, without reading it. */
 Status filehash_lookup(const char *path, FileHashMode mode, Digest *out, bool *known);
 /* Remembers a hash computed while loading; `before` is the file's id from before it was read, and nothing is stored if it
- * has changed since. */
+ * has changed since, or was changed so lately (20 ms) that another change could go unnoticed. */
 void filehash_store(const char *path, const FileId *before, const Digest *digest);
 /* Looks up, else reads the file. */
 Status filehash_get(const char *path, FileHashMode mode, Digest *out);

@@ -25,8 +25,12 @@ void sha256_release(Sha256 *h);
 
 Status sha256_of(const void *data, size_t bytes, Digest *out);
 DigestHex digest_hex(const Digest *d);
+/* 64 lower-case hex digits back to a digest; false for anything else. */
+bool digest_from_hex(Str text, Digest *out);
 
 /* CRC-32C of data appended to what gave `crc` (0 to start). "123456789" -> 0xe3069283. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t bytes);
+/* The same without the processor's instruction; tests hold one against the other. */
+uint32_t crc32c_plain(uint32_t crc, const void *data, size_t bytes);
 
 #endif
