@@ -9,16 +9,17 @@
 enum { FEWSHOT_SEED = 1234 };
 
 typedef struct Shots {
-    int32_t n;          /* shots a row */
+    int32_t n; /* shots a row */
     size_t n_doc;
-    int32_t *row;       /* [n_doc, n] rows of the pool, in prompt order */
+    int32_t *row; /* [n_doc, n] rows of the pool, in prompt order */
 } Shots;
 
-/* draws_one_more: see Task; profiles override it. pool may be the scored set itself. */
+/* draws_one_more: see Task; profiles override it. pool may be the scored set itself; with n = 0 it may be NULL. LT_E_INPUT for a pool
+ * that is too small. */
 Status shots_draw(Shots *shots, const DataSet *scored, const DataSet *pool, int32_t n, bool draws_one_more, uint64_t seed);
 void shots_release(Shots *shots);
 
-/* Shots, each followed by a blank line, then the row's context number `which`. */
+/* Appends the shots, each followed by a blank line, then the row's context number `which`. */
 Status prompt_build(StrBuf *out, const Doc *doc, int which, const DataSet *pool, const Shots *shots);
 
 #endif

@@ -39,9 +39,10 @@ typedef struct Task {
     bool draws_one_more;
     const char *metric[4];  /* "acc", "acc_norm", "acc_bytes"; NULL-terminated */
     TaskSplit split[3];
-    /* Other columns that hold this task's rows, and the row's check: LT_E_INPUT names file, line, field. Text goes into the arena. */
+    /* The row's check and its texts, which go into the arena or borrow from the row: LT_E_INPUT names file, line, field. */
     Status (*read)(JsonAt row, Arena *text, Doc *out);
-    /* lm-eval's fields for the results file ("doc_to_text" and such are its own sources: not copied). */
+    /* The "doc" of lm-eval's samples files where its process_docs adds columns to the row (json_decref). NULL: the row as read. */
+    Status (*sample_doc)(const Doc *doc, json_t **out);
     const char *const *until; /* generation: stop strings */
 } Task;
 
