@@ -181,6 +181,16 @@ static Status check_count(const Verb *verb, const OptionList *arguments)
     return LT_OK;
 }
 
+static Status check_required(const Verb *verb, const void *options)
+{
+    for (const Option *o = verb->option; o->name != NULL; o++) {
+        const void *field = (const char *)options + o->offset;
+        if (o->required && (o->kind == OPTION_LIST ? ((const OptionList *)field)->count == 0 : *(const char *const *)field == NULL))
+            return FAIL(LT_E_USAGE, "'lethe %s' needs --%s %s: lethe %s %s", verb->name, o->name, o->value, verb->name, verb->arguments);
+    }
+    return LT_OK;
+}
+
 Status options_parse(const Verb *verb, int argc, char **argv, void *options, OptionList *arguments)
 {
     CommonOptions *common = options;
@@ -201,7 +211,10 @@ Status options_parse(const Verb *verb, int argc, char **argv, void *options, Opt
         else
             TRY(take_option(verb, argc, argv, &i, options));
     }
-    return common->help ? LT_OK : check_count(verb, arguments);
+    if (common->help)
+        return LT_OK;
+    TRY(check_count(verb, arguments));
+    return check_required(verb, options);
 }
 
 void option_list_release(OptionList *list)

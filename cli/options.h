@@ -31,6 +31,7 @@ typedef struct Option {
     const char *const *choices; /* OPTION_CHOICE, NULL-terminated */
     double min, max;            /* min == max: any number */
     const char *group;          /* heading in help; NULL: as the one before */
+    bool required;              /* OPTION_TEXT and OPTION_LIST only */
 } Option;
 
 typedef struct Verb {

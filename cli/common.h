@@ -1,0 +1,11 @@
+/* What the verbs that run a model share: the common options made into a device and a type. */
+#ifndef LETHE_CLI_COMMON_H
+#define LETHE_CLI_COMMON_H
+
+#include "cli/options.h"
+#include "kernels/device.h"
+
+/* Opens --device with --threads and resolves --dtype on it. */
+Status common_open(Device **dev, DType *dtype, const CommonOptions *common);
+
+#endif
