@@ -1,0 +1,51 @@
+#!/bin/bash
+# tests/soak.sh WORLD LETHE: kill storms. Scores the made-up world once undisturbed, then again and again with kill -9 (and now and then SIGINT) after a
+# random while until it gets through; the results must be the undisturbed ones to the byte. LETHE_SOAK_ROUNDS: how many storms (default 20).
+set -u
+cd "$(dirname "$0")/.." || exit 1
+make_world=$1 lethe=$2 rounds=${LETHE_SOAK_ROUNDS:-20}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export LETHE_CACHE=$folder/cache
+
+score() { # OUT
+    exec "$lethe" score "$folder/world/model" --tasks hellaswag,arc_challenge,winogrande --data "$folder/world/data" --out "$1" --quiet >"$folder/table" 2>"$folder/errors"
+}
+
+# What must not depend on the interruptions: the table, and every item's line. File names and run.json hold times.
+gather() {
+    cat "$1/results.tsv"
+    cat "$1"/*/samples_*.jsonl
+}
+
+"$make_world" "$folder/world" || exit 1
+(score "$folder/calm") || { cat "$folder/errors"; exit 1; }
+gather "$folder/calm" >"$folder/want"
+kills=0 failed=0
+for ((round = 1; round <= rounds; round++)); do
+    out=$folder/storm$round
+    while :; do
+        (score "$out") &
+        child=$!
+        sleep "0.$(printf '%03d' $((RANDOM % 400)))"
+        if [ $((RANDOM % 4)) -eq 0 ]; then kill -INT $child 2>/dev/null; else kill -KILL $child 2>/dev/null; fi
+        wait $child 2>/dev/null
+        code=$?
+        [ $code -eq 0 ] && break
+        kills=$((kills + 1))
+        case $code in 130 | 137) ;; *)
+            echo "round $round: code $code: $(cat "$folder/errors")"
+            failed=$((failed + 1))
+            break ;;
+        esac
+        # A storm that never lets it through says nothing: after enough kills it may finish.
+        if [ $((kills % 30)) -eq 0 ]; then (score "$out"); fi
+    done
+    if ! gather "$out" | cmp -s - "$folder/want"; then
+        echo "round $round: the results differ from the undisturbed ones"
+        failed=$((failed + 1))
+    fi
+    rm -rf "$out"
+done
+echo "soak: $rounds storms, $kills interruptions, $failed failed"
+[ "$failed" -eq 0 ]
