@@ -16,8 +16,10 @@ typedef struct EngineOptions {
     int32_t max_length;   /* 0: the model's max_position_embeddings */
 } EngineOptions;
 
-/* Gives the next group, or more = false. What it points to stays valid until the responses of the whole group were delivered; the engine
- * holds at most `engine_groups_held` groups at a time. */
+/* The most groups the engine holds at a time: a source may keep them in a ring of this many slots. */
+enum { ENGINE_GROUPS_HELD = 256 };
+
+/* Gives the next group, or more = false. What it points to stays valid until the responses of the whole group were delivered. */
 typedef Status (*GroupSource)(void *context, RequestGroup *group, bool *more);
 /* Receives the responses of one group, in the order of its requests; groups arrive in the order they were given. */
 typedef Status (*ResponseSink)(void *context, const RequestGroup *group, const Response *response);
@@ -27,11 +29,14 @@ typedef struct EngineStats {
     double forward_s;
 } EngineStats;
 
+/* LT_E_USAGE if max_length is beyond the model's rotary table. */
 Status engine_open(Engine **out, const Model *model, const EngineOptions *options);
 void engine_close(Engine *engine);
-/* Memory of one pass at the budget, for the printed plan. */
+/* Bytes of one pass at the budget, for the printed plan. */
 size_t engine_bytes(const Engine *engine);
-/* Runs until the source is empty. A signal (engine_stop) ends it between passes with LT_E_INTERRUPTED, all responses so far delivered. */
+/* Runs until the source is empty. A signal (engine_stop) ends it between passes with LT_E_INTERRUPTED, all responses so far delivered; the
+ * request to stop is used up by that. After any failure the engine holds nothing and can run again. LT_E_INPUT: a token that is not in the
+ * model's vocabulary, or a continuation longer than max_length. */
 Status engine_run(Engine *engine, GroupSource source, void *source_context, ResponseSink sink, void *sink_context);
 const EngineStats *engine_stats(const Engine *engine);
 /* Async-signal-safe. */
