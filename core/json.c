@@ -18,20 +18,37 @@ void json_use_mem(void)
     json_set_alloc_funcs(take_bytes, mem_free);
 }
 
+/* Jansson steps over a zero byte where it looks one character ahead. */
+static Status refuse_zero_byte(Str text, const char *file, uint64_t line)
+{
+    const char *zero = text.len > 0 ? memchr(text.data, '\0', text.len) : NULL;
+
+    if (zero == NULL)
+        return LT_OK;
+    if (line != 0)
+        return FAIL(LT_E_INPUT, "%s:%" PRIu64 ": column %zu: zero byte", file, line, (size_t)(zero - text.data) + 1);
+    return FAIL(LT_E_INPUT, "%s: zero byte at offset %zu", file, (size_t)(zero - text.data));
+}
+
 Status json_parse(json_t **out, Str text, const char *file, uint64_t line)
 {
     json_error_t error;
-    /* Jansson reports exhaustion as "invalid token" in places; core/mem has recorded the truth then. */
+
+    TRY(refuse_zero_byte(text, file, line));
+    /* Jansson calls exhaustion "invalid token" in places and goes on with a wrong value in others, where it does not look
+     * at the result of growing a buffer. core/mem has recorded the truth. */
     const bool clean = status_text()[0] == '\0';
     json_t *value = json_loadb(text.data != NULL ? text.data : "", text.len,
                                JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
 
+    if ((clean && status_text()[0] != '\0') || (value == NULL && error.text[0] == '\0')) {
+        json_decref(value);
+        return FAIL(LT_E_NOMEM, "out of memory while reading JSON from '%s'", file);
+    }
     if (value != NULL) {
         *out = value;
         return LT_OK;
     }
-    if (error.text[0] == '\0' || (clean && status_text()[0] != '\0'))
-        return FAIL(LT_E_NOMEM, "out of memory while reading JSON from '%s'", file);
     if (line != 0)
         return FAIL(LT_E_INPUT, "%s:%" PRIu64 ": column %d: %s", file, line, error.column, error.text);
     return FAIL(LT_E_INPUT, "%s:%d:%d: %s", file, error.line, error.column, error.text);
