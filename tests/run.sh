@@ -41,7 +41,7 @@ count_lines() {
         /^\[ RUN      \]/ { reason = "" }
         /^\[       OK \]/ { passed++ }
         /^\[  FAILED  \]/ { failed++ }
-        /^\[  SKIPPED \]/ { skipped++; printf "    skipped: %s: %s\n", $4, reason == "" ? "no reason given" : reason > "/dev/stderr" }
+        /^\[  SKIPPED \]/ { skipped++; printf "    skipped: %s: %s\n", $4, (reason == "" ? "no reason given" : reason) > "/dev/stderr" }
         END { print passed + 0, failed + 0, skipped + 0 }
     ' "$1"
 }
