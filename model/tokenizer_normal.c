@@ -1,0 +1,181 @@
+#include "model/tokenizer_private.h"
+
+#include <utf8proc.h>
+
+static Status run_prepend(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
+{
+    (void)work;
+    if (in.len > 0)
+        strbuf_add_str(out, step->content);
+    strbuf_add_str(out, in);
+    return strbuf_status(out);
+}
+
+static Status run_replace(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
+{
+    PatternWalk walk = {.regex = step->regex, .text = in, .last_end = SIZE_MAX};
+    size_t begin, end, done = 0;
+    bool found;
+
+    (void)work;
+    for (;;) {
+        TRY(pattern_next(&walk, &begin, &end, &found));
+        if (!found)
+            break;
+        strbuf_add_str(out, str_slice(in, done, begin));
+        strbuf_add_str(out, step->content);
+        done = end;
+    }
+    strbuf_add_str(out, str_slice(in, done, in.len));
+    return strbuf_status(out);
+}
+
+/* One stretch through utf8proc. */
+static Status add_form(StrBuf *out, NormalWork *work, Str in, unsigned form)
+{
+    const utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_STABLE | form);
+    const utf8proc_uint8_t *text = (const utf8proc_uint8_t *)in.data;
+    utf8proc_ssize_t n = 0;
+
+    for (int pass = 0; pass < 2; pass++) {
+        /* One more than the code points: utf8proc writes a NUL behind the text it encodes in place. */
+        TRY(MEM_GROW(work->code, work->code_cap, (size_t)n + 1));
+        n = utf8proc_decompose(text, (utf8proc_ssize_t)in.len, work->code, (utf8proc_ssize_t)work->code_cap - 1, options);
+        if (n < 0)
+            return FAIL(LT_E_INPUT, "unicode normalization failed: %s", utf8proc_errmsg(n));
+        if ((size_t)n < work->code_cap)
+            break;
+    }
+    n = utf8proc_reencode(work->code, n, options);
+    if (n < 0)
+        return FAIL(LT_E_INPUT, "unicode normalization failed: %s", utf8proc_errmsg(n));
+    strbuf_add(out, (const char *)work->code, (size_t)n);
+    return LT_OK;
+}
+
+/* Lead bytes below this one are of characters under U+0300: starters that never join what stands before them. */
+enum { FIRST_COMBINING_LEAD = 0xcc };
+
+static bool begins_plain(char c)
+{
+    const uint8_t byte = (uint8_t)c;
+
+    return byte < 0x80 || (byte >= 0xc0 && byte < FIRST_COMBINING_LEAD);
+}
+
+/* Text below U+0300 is in form C already, so only the stretches of higher characters, each with the character before it
+ * (a mark may join it), are normalised. */
+static Status run_compose(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
+{
+    size_t done = 0, at = 0;
+
+    while (at < in.len) {
+        if ((uint8_t)in.data[at] < FIRST_COMBINING_LEAD) {
+            at++;
+            continue;
+        }
+        size_t begin = at > done ? at - 1 : at, end = at;
+        while (begin > done && ((uint8_t)in.data[begin] & 0xc0) == 0x80)
+            begin--;
+        while (end < in.len && !begins_plain(in.data[end]))
+            end++;
+        strbuf_add_str(out, str_slice(in, done, begin));
+        TRY(add_form(out, work, str_slice(in, begin, end), step->form));
+        done = at = end;
+    }
+    strbuf_add_str(out, str_slice(in, done, in.len));
+    return strbuf_status(out);
+}
+
+static Status run_form(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
+{
+    TRY(add_form(out, work, in, step->form));
+    return strbuf_status(out);
+}
+
+static Status read_prepend(Tokenizer *t, JsonAt at, NormalStep *step)
+{
+    Str text;
+
+    step->run = run_prepend;
+    TRY(json_get_str(&at, "prepend", &text));
+    return tokenizer_keep(t, text, &step->content);
+}
+
+static Status read_replace(Tokenizer *t, JsonAt at, NormalStep *step)
+{
+    Str text;
+
+    step->run = run_replace;
+    TRY(json_get_str(&at, "content", &text));
+    TRY(tokenizer_keep(t, text, &step->content));
+    return pattern_read(&step->regex, json_member(&at, "pattern"));
+}
+
+static Status read_nfc(Tokenizer *t, JsonAt at, NormalStep *step)
+{
+    (void)t;
+    (void)at;
+    *step = (NormalStep){.run = run_compose, .form = UTF8PROC_COMPOSE};
+    return LT_OK;
+}
+
+static Status read_nfd(Tokenizer *t, JsonAt at, NormalStep *step)
+{
+    (void)t;
+    (void)at;
+    *step = (NormalStep){.run = run_form, .form = UTF8PROC_DECOMPOSE};
+    return LT_OK;
+}
+
+static const struct {
+    const char *type;
+    Status (*read)(Tokenizer *t, JsonAt at, NormalStep *step);
+} kinds[] = {
+    {"NFC", read_nfc},
+    {"NFD", read_nfd},
+    {"Prepend", read_prepend},
+    {"Replace", read_replace},
+};
+
+Status normal_read(Tokenizer *t, JsonAt at)
+{
+    Str type;
+    size_t n;
+
+    TRY(tokenizer_step_type(at, &type));
+    if (str_is(type, "Sequence")) {
+        const JsonAt list = json_member(&at, "normalizers");
+        TRY(json_to_array(list, &n));
+        for (size_t i = 0; i < n; i++)
+            TRY(normal_read(t, json_element(&list, i)));
+        return LT_OK;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (!str_is(type, kinds[i].type))
+            continue;
+        if (t->n_normal == STEPS_MAX)
+            return json_fail(at, "more than %d normalizers", STEPS_MAX);
+        return kinds[i].read(t, at, &t->normal[t->n_normal++]);
+    }
+    return tokenizer_refuse_step(at, "normalizer", type);
+}
+
+Status normal_run(const Tokenizer *t, NormalWork *work, Str in, Str *out)
+{
+    for (size_t i = 0; i < t->n_normal; i++) {
+        StrBuf *next = &work->text[i % 2];
+        strbuf_clear(next);
+        TRY(t->normal[i].run(&t->normal[i], work, in, next));
+        in = strbuf_str(next);
+    }
+    *out = in;
+    return LT_OK;
+}
+
+void normal_work_release(NormalWork *work)
+{
+    strbuf_release(&work->text[0]);
+    strbuf_release(&work->text[1]);
+    mem_free(work->code);
+}
