@@ -112,7 +112,7 @@ static Status parse_tensor(StTensor *t, JsonAt entry, uint64_t data_bytes)
 {
     const JsonAt offsets = json_member(&entry, "data_offsets");
     int64_t begin, end;
-    size_t bytes, n;
+    size_t bytes = 0, n;
 
     TRY(json_to_object(entry));
     TRY(parse_shape(t, json_member(&entry, "shape")));
