@@ -79,7 +79,7 @@ struct Device {
     GemmMeter meter;
 };
 
-/* The backends of this build; cuda's is there only where CUDA was found. */
+/* The backends of this build; device.c lists them. */
 extern const Backend backend_cpu;
 
 #endif
