@@ -1,0 +1,197 @@
+#include "model/checkpoint.h"
+
+#include "core/log.h"
+
+enum { CONFIG_MAX_BYTES = 16 << 20, MAX_LISTED = 12 };
+
+/* ---- opening -------------------------------------------------------------------------------------------------------------- */
+
+static Status read_config(Checkpoint *ckpt)
+{
+    StrBuf path, text;
+    Status st;
+
+    strbuf_init(&path);
+    strbuf_init(&text);
+    TRY_GOTO(path_join(&path, ckpt->path, "config.json"), st, done);
+    if (!file_exists(path.data)) {
+        st = FAIL(LT_E_INPUT, "%s: expected a model folder with config.json, found none", ckpt->path);
+        goto done;
+    }
+    TRY_GOTO(file_read(path.data, CONFIG_MAX_BYTES, &text), st, done);
+    TRY_GOTO(config_parse(&ckpt->cfg, strbuf_str(&text), path.data), st, done);
+    st = sha256_of(text.data, text.len, &ckpt->config_digest);
+done:
+    strbuf_release(&text);
+    strbuf_release(&path);
+    return st;
+}
+
+/* An adapter's folder may hold a config.json of its base, so it is looked for first. */
+static Status refuse_adapter(const char *folder)
+{
+    StrBuf path;
+    Status st;
+
+    strbuf_init(&path);
+    st = path_join(&path, folder, "adapter_config.json");
+    if (st == LT_OK && file_exists(path.data))
+        st = FAIL(LT_E_INPUT, "%s: this is a PEFT adapter (adapter_config.json), and adapters cannot be read yet; merge it into its base first",
+                  folder);
+    strbuf_release(&path);
+    return st;
+}
+
+Status checkpoint_open(Checkpoint **out, const char *path)
+{
+    Checkpoint *ckpt;
+    Status st;
+
+    if (!dir_exists(path))
+        return FAIL(LT_E_INPUT, "%s: expected a model folder, found none", path);
+    TRY(refuse_adapter(path));
+    TRY(MEM_NEW(ckpt, 1));
+    ckpt->path = mem_strdup(path);
+    st = ckpt->path == NULL ? LT_E_NOMEM : read_config(ckpt);
+    if (st == LT_OK)
+        st = st_set_open(&ckpt->set, path);
+    if (st == LT_OK)
+        *out = ckpt;
+    else
+        checkpoint_close(ckpt);
+    return st;
+}
+
+void checkpoint_close(Checkpoint *ckpt)
+{
+    if (ckpt == NULL)
+        return;
+    st_set_close(&ckpt->set);
+    mem_free(ckpt->path);
+    mem_free(ckpt);
+}
+
+/* ---- tensors against the parameter table ---------------------------------------------------------------------------------- */
+
+/* A list of findings for one message: the first dozen in words, the rest as a number. */
+typedef struct Findings {
+    StrBuf text;
+    size_t count;
+} Findings;
+
+static bool finding(Findings *f)
+{
+    if (f->count++ >= MAX_LISTED)
+        return false;
+    strbuf_add_text(&f->text, f->count == 1 ? "" : "; ");
+    return true;
+}
+
+static void finish(Findings *f)
+{
+    if (f->count > MAX_LISTED)
+        strbuf_addf(&f->text, "; and %zu more", f->count - MAX_LISTED);
+}
+
+static void add_shape(StrBuf *out, const int64_t *shape, int rank)
+{
+    strbuf_add_char(out, '[');
+    for (int i = 0; i < rank; i++)
+        strbuf_addf(out, "%s%lld", i == 0 ? "" : ",", (long long)shape[i]);
+    strbuf_add_char(out, ']');
+}
+
+static void compare_tensor(Findings *f, const ParamEntry *entry, const char *name, const StTensor *t)
+{
+    const int rank = entry->row->rows == DIM_ONE ? 1 : 2;
+    const int64_t shape[2] = {rank == 1 ? entry->cols : entry->rows, entry->cols};
+    DType dtype;
+
+    if (t == NULL) {
+        if (finding(f))
+            strbuf_addf(&f->text, "tensor '%s' is missing", name);
+        return;
+    }
+    if (t->rank != rank || memcmp(t->shape, shape, (size_t)rank * sizeof *shape) != 0) {
+        if (finding(f)) {
+            strbuf_addf(&f->text, "tensor '%s': expected shape ", name);
+            add_shape(&f->text, shape, rank);
+            strbuf_add_text(&f->text, ", found ");
+            add_shape(&f->text, t->shape, t->rank);
+        }
+        return;
+    }
+    if (!st_dtype(t, &dtype) || (dtype != LT_F32 && dtype != LT_BF16 && dtype != LT_F16))
+        if (finding(f))
+            strbuf_addf(&f->text, "tensor '%s': expected dtype F32, BF16 or F16, found %s", name, t->dtype);
+}
+
+/* Checks every entry and notes its name in `known`. */
+static Status check_entries(const Checkpoint *ckpt, const ParamList *list, Map *known)
+{
+    Findings bad = {0};
+    StrBuf name;
+    Status st = LT_OK;
+
+    strbuf_init(&bad.text);
+    strbuf_init(&name);
+    for (size_t i = 0; i < list->count; i++) {
+        const StFile *file;
+
+        TRY_GOTO(param_name(&list->entry[i], &name), st, done);
+        TRY_GOTO(map_put(known, strbuf_str(&name), 0, NULL), st, done);
+        compare_tensor(&bad, &list->entry[i], name.data, st_set_find(&ckpt->set, strbuf_str(&name), &file));
+    }
+    finish(&bad);
+    TRY_GOTO(strbuf_status(&bad.text), st, done);
+    if (bad.count > 0)
+        st = FAIL(LT_E_INPUT, "%s: the weights do not fit config.json: %s", ckpt->path, bad.text.data);
+done:
+    strbuf_release(&name);
+    strbuf_release(&bad.text);
+    return st;
+}
+
+static bool ignored(const Checkpoint *ckpt, Str name)
+{
+    return str_ends(name, str_of("rotary_emb.inv_freq")) || (ckpt->cfg.tie_word_embeddings && str_is(name, "lm_head.weight"));
+}
+
+static Status warn_unknown(const Checkpoint *ckpt, const Map *known, size_t *unknown)
+{
+    Findings odd = {0};
+    Status st;
+
+    strbuf_init(&odd.text);
+    for (size_t i = 0; i < ckpt->set.by_name.count; i++) {
+        const Str name = map_key(&ckpt->set.by_name, i);
+        int64_t value;
+
+        if (!map_get(known, name, &value) && !ignored(ckpt, name) && finding(&odd))
+            strbuf_addf(&odd.text, "'" STR_FORMAT "'", STR_ARG(name));
+    }
+    finish(&odd);
+    st = strbuf_status(&odd.text);
+    if (st == LT_OK && odd.count > 0)
+        log_warning("%s: tensors that %s does not have are ignored: %s", ckpt->path, ckpt->cfg.arch->name, odd.text.data);
+    if (st == LT_OK)
+        *unknown = odd.count;
+    strbuf_release(&odd.text);
+    return st;
+}
+
+Status checkpoint_check(const Checkpoint *ckpt, size_t *unknown)
+{
+    ParamList list;
+    Map known;
+    Status st;
+
+    TRY(params_build(&list, &ckpt->cfg));
+    map_init(&known);
+    st = check_entries(ckpt, &list, &known);
+    if (st == LT_OK)
+        st = warn_unknown(ckpt, &known, unknown);
+    map_release(&known);
+    params_release(&list);
+    return st;
+}

@@ -1,0 +1,316 @@
+#include "model/config.h"
+
+#include "core/file.h"
+#include "core/log.h"
+#include "model/params.h"
+
+enum { CONFIG_MAX_BYTES = 16 << 20 };
+
+/* Bounds far above any real model: they keep every product of two sizes inside 63 bits and catch nonsense by its key. */
+enum { MAX_VOCAB = 1 << 26, MAX_WIDTH = 1 << 22, MAX_LAYERS = 1 << 14, MAX_HEADS = 1 << 14, MAX_HEAD_DIM = 256, MAX_POSITION = 1 << 30 };
+
+const Architecture architectures[] = {
+    {
+        .name = "LlamaForCausalLM",
+        .model_type = "llama",
+        .default_rms_norm_eps = 1e-6,
+        .default_max_position = 2048,
+        .default_bos = 1,
+        .default_eos = 2,
+        .reads_attention_bias = true,
+        .reads_mlp_bias = true,
+        .window = WINDOW_NEVER,
+    },
+    {.name = NULL},
+};
+
+static const struct {
+    const char *name;
+    RopeType type;
+    bool runs;
+} rope_types[] = {
+    {"default", ROPE_DEFAULT, true}, {"linear", ROPE_LINEAR, true},    {"llama3", ROPE_LLAMA3, true},
+    {"yarn", ROPE_YARN, true},       {"dynamic", ROPE_DYNAMIC, false}, {"longrope", ROPE_LONGROPE, false},
+};
+enum { N_ROPE_TYPE = sizeof rope_types / sizeof *rope_types };
+
+static const struct {
+    const char *name;
+    DType dtype;
+} torch_dtypes[] = {{"float32", LT_F32}, {"bfloat16", LT_BF16}, {"float16", LT_F16}};
+enum { N_TORCH_DTYPE = sizeof torch_dtypes / sizeof *torch_dtypes };
+
+/* "LlamaForCausalLM, ..." for the message that refuses another one. */
+static void supported_names(StrBuf *out)
+{
+    for (const Architecture *a = architectures; a->name != NULL; a++)
+        strbuf_addf(out, "%s%s", a == architectures ? "" : ", ", a->name);
+}
+
+/* architectures[0] decides; files without the list (old ones) say it by model_type. */
+static Status read_architecture(ModelConfig *cfg, const JsonAt *root)
+{
+    const JsonAt list = json_member(root, "architectures");
+    JsonAt at = json_here(list) ? json_element(&list, 0) : json_member(root, "model_type");
+    const bool by_name = json_here(list);
+    StrBuf names;
+    Str name;
+    size_t count;
+    Status st;
+
+    if (by_name) {
+        TRY(json_to_array(list, &count));
+        if (count != 1)
+            return json_fail(list, "expected one architecture, found %zu", count);
+    }
+    TRY(json_to_str(at, &name));
+    for (const Architecture *a = architectures; a->name != NULL; a++)
+        if (str_is(name, by_name ? a->name : a->model_type)) {
+            cfg->arch = a;
+            return LT_OK;
+        }
+    strbuf_init(&names);
+    supported_names(&names);
+    st = strbuf_status(&names);
+    if (st == LT_OK)
+        st = json_fail(at, "architecture '" STR_FORMAT "' is not supported; supported: %s", STR_ARG(name), names.data);
+    strbuf_release(&names);
+    return st;
+}
+
+static Status read_sizes(ModelConfig *cfg, const JsonAt *root)
+{
+    const Architecture *arch = cfg->arch;
+    const JsonAt kv = json_member(root, "num_key_value_heads"), head_dim = json_member(root, "head_dim");
+
+    TRY(json_get_int(root, "vocab_size", 1, MAX_VOCAB, &cfg->vocab_size));
+    TRY(json_get_int(root, "hidden_size", 1, MAX_WIDTH, &cfg->hidden_size));
+    TRY(json_get_int(root, "intermediate_size", 1, MAX_WIDTH, &cfg->intermediate_size));
+    TRY(json_get_int(root, "num_hidden_layers", 1, MAX_LAYERS, &cfg->num_hidden_layers));
+    TRY(json_get_int(root, "num_attention_heads", 1, MAX_HEADS, &cfg->num_attention_heads));
+    cfg->num_key_value_heads = cfg->num_attention_heads;
+    TRY(json_opt_int(root, "num_key_value_heads", 1, MAX_HEADS, &cfg->num_key_value_heads));
+    if (cfg->num_attention_heads % cfg->num_key_value_heads != 0)
+        return json_fail(kv, "expected a divisor of num_attention_heads %lld, found %lld", (long long)cfg->num_attention_heads,
+                         (long long)cfg->num_key_value_heads);
+    cfg->head_dim = arch->default_head_dim;
+    TRY(json_opt_int(root, "head_dim", 2, MAX_HEAD_DIM, &cfg->head_dim));
+    if (cfg->head_dim == 0) {
+        if (cfg->hidden_size % cfg->num_attention_heads != 0)
+            return json_fail(json_member(root, "num_attention_heads"), "expected a divisor of hidden_size %lld (no head_dim given), found %lld",
+                             (long long)cfg->hidden_size, (long long)cfg->num_attention_heads);
+        cfg->head_dim = cfg->hidden_size / cfg->num_attention_heads;
+    }
+    if (cfg->head_dim % 2 != 0 || cfg->head_dim > MAX_HEAD_DIM)
+        return json_fail(head_dim, "expected an even head size up to %d, found %lld", MAX_HEAD_DIM, (long long)cfg->head_dim);
+    cfg->max_position_embeddings = arch->default_max_position;
+    return json_opt_int(root, "max_position_embeddings", 1, MAX_POSITION, &cfg->max_position_embeddings);
+}
+
+static Status read_switches(ModelConfig *cfg, const JsonAt *root)
+{
+    const JsonAt act = json_member(root, "hidden_act");
+    bool attention_bias = false;
+    double partial = 1;
+    Str name = str_of("silu");
+
+    TRY(json_opt_str(root, "hidden_act", &name));
+    if (!str_is(name, "silu") && !str_is(name, "swish"))
+        return json_expected(act, "the activation \"silu\"");
+    cfg->rms_norm_eps = cfg->arch->default_rms_norm_eps;
+    TRY(json_opt_double(root, "rms_norm_eps", &cfg->rms_norm_eps));
+    if (cfg->rms_norm_eps < 0 || cfg->rms_norm_eps > 1)
+        return json_expected(json_member(root, "rms_norm_eps"), "a number from 0 to 1");
+    cfg->initializer_range = 0.02;
+    TRY(json_opt_double(root, "initializer_range", &cfg->initializer_range));
+    TRY(json_opt_bool(root, "tie_word_embeddings", &cfg->tie_word_embeddings));
+    if (cfg->arch->reads_attention_bias)
+        TRY(json_opt_bool(root, "attention_bias", &attention_bias));
+    cfg->qkv_bias = attention_bias || cfg->arch->always_qkv_bias;
+    cfg->o_bias = attention_bias;
+    if (cfg->arch->reads_mlp_bias)
+        TRY(json_opt_bool(root, "mlp_bias", &cfg->mlp_bias));
+    cfg->qk_norm = cfg->arch->qk_norm;
+    TRY(json_opt_double(root, "partial_rotary_factor", &partial));
+    if (partial != 1)
+        return json_expected(json_member(root, "partial_rotary_factor"), "1 (rotation of the whole head)");
+    if (json_here(json_member(root, "quantization_config")))
+        return json_fail(json_member(root, "quantization_config"), "quantised weights are not supported; use the unquantised model");
+    return LT_OK;
+}
+
+static Status read_token(const JsonAt *root, const char *key, int32_t *out)
+{
+    int64_t id = *out;
+
+    TRY(json_opt_int(root, key, -1, INT32_MAX, &id));
+    *out = (int32_t)id;
+    return LT_OK;
+}
+
+/* eos_token_id: an id, a list of ids, or null; the class default where the key is missing. */
+static Status read_tokens(ModelConfig *cfg, const JsonAt *root)
+{
+    const JsonAt eos = json_member(root, "eos_token_id");
+    size_t count = 1;
+    int64_t id = cfg->arch->default_eos;
+
+    cfg->pad_token_id = -1;
+    TRY(read_token(root, "pad_token_id", &cfg->pad_token_id));
+    cfg->bos_token_id = json_member(root, "bos_token_id").value == NULL ? cfg->arch->default_bos : -1;
+    TRY(read_token(root, "bos_token_id", &cfg->bos_token_id));
+    if (eos.value == NULL && id >= 0)
+        cfg->eos_token_id[cfg->n_eos++] = (int32_t)id;
+    if (!json_here(eos))
+        return LT_OK;
+    if (json_is_array(eos.value))
+        TRY(json_to_array(eos, &count));
+    if (count > CONFIG_MAX_EOS)
+        return json_fail(eos, "expected at most %d ids, found %zu", CONFIG_MAX_EOS, count);
+    for (size_t i = 0; i < count; i++) {
+        TRY(json_to_int(json_is_array(eos.value) ? json_element(&eos, i) : eos, 0, INT32_MAX, &id));
+        cfg->eos_token_id[cfg->n_eos++] = (int32_t)id;
+    }
+    return LT_OK;
+}
+
+static Status read_positive(const JsonAt *object, const char *key, double *out)
+{
+    TRY(json_opt_double(object, key, out));
+    return *out > 0 ? LT_OK : json_expected(json_member(object, key), "a number above 0");
+}
+
+static Status read_rope_type(RopeConfig *rope, const JsonAt *dict)
+{
+    const JsonAt newer = json_member(dict, "rope_type"), older = json_member(dict, "type");
+    const JsonAt at = json_here(newer) ? newer : older;
+    Str name = str_of("default");
+
+    if (json_here(at))
+        TRY(json_to_str(at, &name));
+    if (json_here(newer) && json_here(older) && !json_equal(newer.value, older.value))
+        log_warning("%s: rope_type and type differ; rope_type is used", dict->file);
+    for (int i = 0; i < N_ROPE_TYPE; i++)
+        if (str_is(name, rope_types[i].name)) {
+            if (!rope_types[i].runs)
+                return json_fail(at, "RoPE type \"%s\" is not supported", rope_types[i].name);
+            rope->type = rope_types[i].type;
+            return LT_OK;
+        }
+    return json_expected(at, "a RoPE type (default, linear, llama3, yarn)");
+}
+
+/* The numbers each type needs; `dict` names them in messages. */
+static Status read_rope_numbers(ModelConfig *cfg, const JsonAt *root, const JsonAt *dict)
+{
+    RopeConfig *rope = &cfg->rope;
+    const bool scaled = rope->type != ROPE_DEFAULT;
+    const JsonAt factor = json_member(dict, "factor");
+
+    if (scaled && !json_here(factor))
+        return json_expected(factor, "a number above 0");
+    TRY(read_positive(dict, "factor", &rope->factor));
+    rope->original_max_position = cfg->max_position_embeddings;
+    TRY(json_opt_int(dict, "original_max_position_embeddings", 1, MAX_POSITION, &rope->original_max_position));
+    TRY(json_opt_int(root, "original_max_position_embeddings", 1, MAX_POSITION, &rope->original_max_position));
+    if (rope->type == ROPE_LLAMA3) {
+        TRY(read_positive(dict, "low_freq_factor", &rope->low_freq_factor));
+        TRY(read_positive(dict, "high_freq_factor", &rope->high_freq_factor));
+        if (rope->high_freq_factor <= rope->low_freq_factor)
+            return json_expected(json_member(dict, "high_freq_factor"), "more than low_freq_factor");
+    }
+    if (rope->type == ROPE_YARN) {
+        TRY(read_positive(dict, "beta_fast", &rope->beta_fast));
+        TRY(read_positive(dict, "beta_slow", &rope->beta_slow));
+        TRY(json_opt_double(dict, "attention_factor", &rope->attention_factor));
+        TRY(json_opt_double(dict, "mscale", &rope->mscale));
+        TRY(json_opt_double(dict, "mscale_all_dim", &rope->mscale_all_dim));
+        TRY(json_opt_bool(dict, "truncate", &rope->truncate));
+    }
+    return LT_OK;
+}
+
+/* transformers 4 writes rope_theta and rope_scaling, version 5 one rope_parameters; a file may hold both. */
+static Status read_rope(ModelConfig *cfg, const JsonAt *root)
+{
+    const JsonAt older = json_member(root, "rope_scaling"), newer = json_member(root, "rope_parameters");
+    const JsonAt dict = json_here(older) ? older : newer;
+    RopeConfig *rope = &cfg->rope;
+
+    *rope = (RopeConfig){.type = ROPE_DEFAULT, .theta = 10000, .factor = 1, .beta_fast = 32, .beta_slow = 1, .truncate = true,
+                         .original_max_position = cfg->max_position_embeddings};
+    TRY(read_positive(root, "rope_theta", &rope->theta));
+    if (!json_here(dict))
+        return LT_OK;
+    TRY(json_to_object(dict));
+    if (json_here(older) && json_here(newer) && !json_equal(older.value, newer.value))
+        log_warning("%s: rope_scaling and rope_parameters differ; rope_scaling is used", root->file);
+    TRY(read_positive(&dict, "rope_theta", &rope->theta));
+    TRY(read_rope_type(rope, &dict));
+    return read_rope_numbers(cfg, root, &dict);
+}
+
+/* The dtype key is information for people (the tensors say their own), so an unknown one is no error. */
+static Status read_dtype(ModelConfig *cfg, const JsonAt *root)
+{
+    Str name = str_of("float32");
+
+    TRY(json_opt_str(root, json_here(json_member(root, "dtype")) ? "dtype" : "torch_dtype", &name));
+    cfg->torch_dtype = LT_F32;
+    for (int i = 0; i < N_TORCH_DTYPE; i++)
+        if (str_is(name, torch_dtypes[i].name))
+            cfg->torch_dtype = torch_dtypes[i].dtype;
+    return LT_OK;
+}
+
+Status config_parse(ModelConfig *out, Str text, const char *file)
+{
+    ModelConfig cfg = {0};
+    json_t *document;
+    JsonAt root;
+    Status st;
+
+    TRY(json_parse(&document, text, file, 0));
+    root = json_root(document, file, 0);
+    TRY_GOTO(json_to_object(root), st, done);
+    TRY_GOTO(read_architecture(&cfg, &root), st, done);
+    TRY_GOTO(read_sizes(&cfg, &root), st, done);
+    TRY_GOTO(read_switches(&cfg, &root), st, done);
+    TRY_GOTO(read_tokens(&cfg, &root), st, done);
+    TRY_GOTO(read_rope(&cfg, &root), st, done);
+    TRY_GOTO(read_dtype(&cfg, &root), st, done);
+    *out = cfg;
+done:
+    json_decref(document);
+    return st;
+}
+
+Status config_load(ModelConfig *out, const char *folder)
+{
+    StrBuf path, text;
+    Status st;
+
+    strbuf_init(&path);
+    strbuf_init(&text);
+    TRY_GOTO(path_join(&path, folder, "config.json"), st, done);
+    TRY_GOTO(file_read(path.data, CONFIG_MAX_BYTES, &text), st, done);
+    st = config_parse(out, strbuf_str(&text), path.data);
+done:
+    strbuf_release(&text);
+    strbuf_release(&path);
+    return st;
+}
+
+int64_t config_parameter_count(const ModelConfig *cfg)
+{
+    int64_t total = 0;
+
+    for (int i = 0; i < PARAM_KINDS; i++) {
+        const ParamRow *row = &param_rows[i];
+        const int64_t copies = row->per_layer ? cfg->num_hidden_layers : 1;
+
+        if (param_present(cfg, row->presence))
+            total += copies * param_dim(cfg, row->rows) * param_dim(cfg, row->cols);
+    }
+    return total;
+}

@@ -1,0 +1,180 @@
+#include "model/rope.h"
+
+#include <math.h>
+
+enum { ROWS_PER_TASK = 256 };
+
+/* The steps follow transformers' modeling_rope_utils in dtype and order: a table computed more exactly moves logits by 3e-6.
+ * Functions of the C library are called in F64 and rounded, the nearest thing to a correctly rounded F32 function. */
+static float pow_f32(double base, float exponent) { return (float)pow((double)(float)base, (double)exponent); }
+
+static void base_frequencies(const ModelConfig *cfg, float *inv_freq)
+{
+    const int64_t dim = cfg->head_dim;
+
+    for (int64_t i = 0; i < dim / 2; i++)
+        inv_freq[i] = 1.0f / pow_f32(cfg->rope.theta, (float)(2 * i) / (float)dim);
+}
+
+static void linear_frequencies(const ModelConfig *cfg, float *inv_freq)
+{
+    for (int64_t i = 0; i < cfg->head_dim / 2; i++)
+        inv_freq[i] /= (float)cfg->rope.factor;
+}
+
+/* Keeps short wavelengths, stretches long ones by the factor, blends between. */
+static void llama3_frequencies(const ModelConfig *cfg, float *inv_freq)
+{
+    const RopeConfig *rope = &cfg->rope;
+    const double original = (double)rope->original_max_position;
+    const float factor = (float)rope->factor, low = (float)rope->low_freq_factor;
+    const float range = (float)(rope->high_freq_factor - rope->low_freq_factor);
+    const float longest = (float)(original / rope->low_freq_factor), shortest = (float)(original / rope->high_freq_factor);
+
+    for (int64_t i = 0; i < cfg->head_dim / 2; i++) {
+        const float f = inv_freq[i], wavelength = (float)(2 * M_PI) / f;
+        const float t = ((float)original / wavelength - low) / range;
+
+        if (wavelength > longest)
+            inv_freq[i] = f / factor;
+        else if (wavelength >= shortest)
+            inv_freq[i] = (1.0f - t) * f / factor + t * f;
+    }
+}
+
+/* The dimension that turns `rotations` times over the original context (Peng et al. 2023, YaRN, section 3.2). */
+static double yarn_dimension(const ModelConfig *cfg, double rotations)
+{
+    const double original = (double)cfg->rope.original_max_position;
+
+    return (double)cfg->head_dim * log(original / (rotations * 2 * M_PI)) / (2 * log(cfg->rope.theta));
+}
+
+static void yarn_frequencies(const ModelConfig *cfg, float *inv_freq)
+{
+    const RopeConfig *rope = &cfg->rope;
+    double low = yarn_dimension(cfg, rope->beta_fast), high = yarn_dimension(cfg, rope->beta_slow);
+
+    if (rope->truncate) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(low, 0);
+    high = fmin(high, (double)cfg->head_dim - 1);
+    if (low == high)
+        high += 0.001; /* as transformers does, against a division by zero */
+    for (int64_t i = 0; i < cfg->head_dim / 2; i++) {
+        const float position = pow_f32(rope->theta, (float)(2 * i) / (float)cfg->head_dim);
+        const float ramp = fminf(fmaxf(((float)i - (float)low) / (float)(high - low), 0.0f), 1.0f);
+        const float keep = 1.0f - ramp;
+
+        inv_freq[i] = 1.0f / ((float)rope->factor * position) * (1.0f - keep) + 1.0f / position * keep;
+    }
+}
+
+static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
+
+static float yarn_attention_factor(const RopeConfig *rope)
+{
+    if (rope->attention_factor != 0)
+        return (float)rope->attention_factor;
+    if (rope->mscale != 0 && rope->mscale_all_dim != 0)
+        return (float)(yarn_mscale(rope->factor, rope->mscale) / yarn_mscale(rope->factor, rope->mscale_all_dim));
+    return (float)yarn_mscale(rope->factor, 1);
+}
+
+Status rope_frequencies(const ModelConfig *cfg, int64_t length, float *inv_freq, float *attention_factor)
+{
+    (void)length;
+    *attention_factor = 1;
+    base_frequencies(cfg, inv_freq);
+    switch (cfg->rope.type) {
+    case ROPE_DEFAULT:
+        return LT_OK;
+    case ROPE_LINEAR:
+        linear_frequencies(cfg, inv_freq);
+        return LT_OK;
+    case ROPE_LLAMA3:
+        llama3_frequencies(cfg, inv_freq);
+        return LT_OK;
+    case ROPE_YARN:
+        yarn_frequencies(cfg, inv_freq);
+        *attention_factor = yarn_attention_factor(&cfg->rope);
+        return LT_OK;
+    case ROPE_DYNAMIC:
+    case ROPE_LONGROPE:
+        break;
+    }
+    return FAIL(LT_E_UNSUPPORTED, "this RoPE type has no table of frequencies here");
+}
+
+typedef struct RopeFill {
+    float *cos, *sin; /* host, [n_position, half] */
+    const float *inv_freq;
+    float factor;
+    int64_t half, n_position;
+} RopeFill;
+
+static Status fill_rows(void *context, int64_t index, int thread)
+{
+    const RopeFill *f = context;
+    const int64_t first = index * ROWS_PER_TASK, after = first + ROWS_PER_TASK;
+
+    (void)thread;
+    for (int64_t p = first; p < after && p < f->n_position; p++)
+        for (int64_t i = 0; i < f->half; i++) {
+            const float angle = (float)p * f->inv_freq[i];
+
+            f->cos[p * f->half + i] = (float)cos((double)angle) * f->factor;
+            f->sin[p * f->half + i] = (float)sin((double)angle) * f->factor;
+        }
+    return LT_OK;
+}
+
+static Status take_tables(RopeTable *t, const ModelConfig *cfg)
+{
+    TRY(tensor_arena_take(&t->memory, &t->cos, LT_F32, t->n_position, cfg->head_dim / 2));
+    return tensor_arena_take(&t->memory, &t->sin, LT_F32, t->n_position, cfg->head_dim / 2);
+}
+
+size_t rope_bytes(Device *dev, const ModelConfig *cfg, int64_t n_position)
+{
+    RopeTable t = {.n_position = n_position};
+
+    tensor_arena_plan(&t.memory, dev);
+    return take_tables(&t, cfg) == LT_OK ? t.memory.used : 0;
+}
+
+Status rope_open(RopeTable *t, Device *dev, const ModelConfig *cfg, int64_t n_position)
+{
+    const int64_t half = cfg->head_dim / 2, n_task = (n_position + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
+    RopeTable table = {.n_position = n_position};
+    RopeFill fill = {.half = half, .n_position = n_position};
+    float *host, inv_freq[128];
+    Status st;
+
+    BUG_IF((size_t)half > sizeof inv_freq / sizeof *inv_freq);
+    TRY(rope_frequencies(cfg, n_position, inv_freq, &fill.factor));
+    fill.inv_freq = inv_freq;
+    TRY(MEM_NEW(host, 2 * (size_t)(n_position * half)));
+    fill.cos = host;
+    fill.sin = host + n_position * half;
+    TRY_GOTO(pool_run(device_pool(dev), n_task, fill_rows, &fill), st, done);
+    TRY_GOTO(tensor_arena_open(&table.memory, dev, rope_bytes(dev, cfg, n_position)), st, done);
+    TRY_GOTO(take_tables(&table, cfg), st, done);
+    TRY_GOTO(device_upload(dev, table.cos, fill.cos), st, done);
+    TRY_GOTO(device_upload(dev, table.sin, fill.sin), st, done);
+done:
+    mem_free(host);
+    if (st == LT_OK)
+        *t = table;
+    else
+        rope_close(&table);
+    return st;
+}
+
+void rope_close(RopeTable *t)
+{
+    tensor_arena_close(&t->memory);
+    *t = (RopeTable){0};
+}
