@@ -1,0 +1,169 @@
+#include "eval/score/subject.h"
+
+#include "eval/score/key.h"
+
+static Status load_weights(Subject *s)
+{
+    const LoadOptions load = {.dtype = s->options->dtype, .max_position = s->max_length, .hash = s->options->hash};
+
+    if (s->model != NULL)
+        return LT_OK;
+    TRY(model_load(&s->model, s->dev, s->checkpoint, &load));
+    if (s->model->lossy_cast)
+        log_warning("%s: weights are stored as %s and do not all fit %s exactly", s->path, dtype_name(s->model->stored),
+                    dtype_name(s->model->dtype));
+    return LT_OK;
+}
+
+static Status find_digest(Subject *s)
+{
+    bool known = false;
+
+    TRY(checkpoint_digest(s->checkpoint, s->options->hash, &s->digest, &known));
+    if (known)
+        return LT_OK;
+    TRY(load_weights(s)); /* hashes while it reads */
+    s->digest = s->model->digest;
+    return LT_OK;
+}
+
+static Status make_keys(Subject *s)
+{
+    TRY(MEM_NEW(s->key, s->plan->n_task));
+    for (size_t i = 0; i < s->plan->n_task; i++) {
+        const TaskPlan *t = &s->plan->task[i];
+        const ScoreKey key = {
+            .checkpoint = s->digest,
+            .tokenizer = tokenizer_digest(s->tokenizer),
+            .data = t->scored.digest,
+            .shot_data = t->pool.digest,
+            .task = t->task->name,
+            .version = t->profile.version,
+            .split = t->split,
+            .profile = t->profile.name,
+            .bos = bos_name(t->profile.bos),
+            .template_name = "none",
+            .dtype = dtype_name(s->options->dtype),
+            .device_class = device_class(s->dev),
+            .shots = t->profile.shots,
+            .draws_one_more = t->profile.draws_one_more,
+            .max_length = s->max_length,
+            .fewshot_seed = FEWSHOT_SEED,
+        };
+        TRY(score_key(&key, &s->key[i]));
+    }
+    return LT_OK;
+}
+
+static Status open_parts(Subject *s)
+{
+    const char *tokenizer_folder = s->options->tokenizer != NULL ? s->options->tokenizer : s->path;
+    size_t unknown = 0;
+
+    TRY(checkpoint_open(&s->checkpoint, s->path));
+    TRY(checkpoint_check(s->checkpoint, &unknown));
+    if (unknown > 0)
+        log_warning("%s: %zu tensors that the model has no place for are ignored", s->path, unknown);
+    TRY(tokenizer_load(&s->tokenizer, tokenizer_folder));
+    s->max_length = s->options->max_length > 0 ? s->options->max_length : s->checkpoint->cfg.max_position_embeddings;
+    TRY(find_digest(s));
+    return make_keys(s);
+}
+
+Status subject_open(Subject *s, Device *dev, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name, const char *path)
+{
+    *s = (Subject){.options = options, .plan = plan, .name = name, .path = path, .dev = dev};
+    const Status st = open_parts(s);
+    if (st != LT_OK)
+        subject_close(s);
+    return st;
+}
+
+void subject_close(Subject *s)
+{
+    model_free(s->model);
+    tokenizer_free(s->tokenizer);
+    checkpoint_close(s->checkpoint);
+    mem_free(s->key);
+    *s = (Subject){0};
+}
+
+int64_t subject_missing(const Subject *s, const RecordStore *records)
+{
+    int64_t missing = 0;
+    for (size_t i = 0; i < s->plan->n_task; i++)
+        missing += feed_missing(&s->plan->task[i], records, s->key[i].text);
+    return missing;
+}
+
+static Status run_tasks(Subject *s, Engine *engine, RecordStore *records, RecordLog *log, Progress *progress)
+{
+    for (size_t i = 0; i < s->plan->n_task; i++) {
+        const FeedOptions feed = {.plan = &s->plan->task[i], .tokenizer = s->tokenizer, .key = s->key[i].text, .records = records, .log = log,
+                                  .progress = progress};
+        const Status st = feed_run(engine, &feed);
+        if (st != LT_OK)
+            return status_wrap(st, "%s on %s", s->plan->task[i].task->name, s->path);
+    }
+    return LT_OK;
+}
+
+static void note_memory(const Subject *s, const Engine *engine)
+{
+    const double mib = 1024.0 * 1024.0;
+    const double weights = (double)model_bytes(&s->model->cfg, s->dev, s->model->dtype, s->max_length) / mib;
+    const double pass = (double)engine_bytes(engine) / mib;
+
+    log_note("%s: %s on %s; memory: weights %.1f MiB + a pass %.1f MiB = %.1f MiB", s->name->label, dtype_name(s->model->dtype),
+             device_description(s->dev), weights, pass, weights + pass);
+}
+
+Status subject_score(Subject *s, RecordStore *records, RecordLog *log)
+{
+    const EngineOptions options = {.token_budget = s->options->token_budget, .max_length = (int32_t)s->max_length};
+    Engine *engine = NULL;
+    Progress progress = {0};
+
+    TRY(load_weights(s));
+    TRY(engine_open(&engine, s->model, &options));
+    note_memory(s, engine);
+    progress_start(&progress, s->name->label, (uint64_t)subject_missing(s, records));
+    const Status st = run_tasks(s, engine, records, log, &progress);
+    progress_end(&progress);
+    engine_close(engine);
+    return st;
+}
+
+Status subject_result(const Subject *s, const RecordStore *records, double seconds, ScoreResult *out)
+{
+    Status st;
+
+    *out = (ScoreResult){
+        .name = s->name,
+        .path = s->path,
+        .cfg = &s->checkpoint->cfg,
+        .tokenizer = s->tokenizer,
+        .checkpoint = s->digest,
+        .dtype = s->options->dtype,
+        .device_class = device_class(s->dev),
+        .device_name = device_description(s->dev),
+        .device_kind = device_backend(s->dev),
+        .max_length = s->max_length,
+        .limit = s->options->limit,
+        .seconds = seconds,
+    };
+    TRY(MEM_NEW(out->task, s->plan->n_task));
+    for (size_t i = 0; i < s->plan->n_task; i++) {
+        st = task_result_make(&out->task[i], &s->plan->task[i], records, s->key[i].text);
+        if (st != LT_OK)
+            goto failed;
+        out->n_task++;
+    }
+    return LT_OK;
+failed:
+    while (out->n_task > 0)
+        task_result_release(&out->task[--out->n_task]);
+    mem_free(out->task);
+    *out = (ScoreResult){0};
+    return st;
+}
