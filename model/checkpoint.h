@@ -22,6 +22,10 @@ void checkpoint_close(Checkpoint *ckpt);
  * silently ignored). */
 Status checkpoint_check(const Checkpoint *ckpt, size_t *unknown);
 
+/* The digest that loading would give, from the remembered hashes of the files, without reading a weight. *known is false, and *out untouched,
+ * if one of them is not remembered (always with FILEHASH_AGAIN). */
+Status checkpoint_digest(const Checkpoint *ckpt, FileHashMode mode, Digest *out, bool *known);
+
 /* What a layer's forward pass reads: joined views into the weight arena. Unset tensors are absent. */
 typedef struct LayerWeights {
     Tensor attn_norm, qkv, qkv_bias, q_norm, k_norm, o, o_bias, mlp_norm, gate_up, gate_up_bias, down, down_bias;

@@ -176,13 +176,11 @@ static Status start_hashes(Loader *l, FileHashMode mode)
     return LT_OK;
 }
 
-/* The digest of the model: of the config's digest and the files' digests, in the files' order. */
-static Status finish_hashes(Loader *l, const Digest *config, Digest *out)
+static Status finish_hashes(Loader *l, const Checkpoint *ckpt, Digest *out)
 {
-    Sha256 all;
+    Digest *file;
 
-    TRY(sha256_init(&all));
-    sha256_add(&all, config->byte, sizeof config->byte);
+    TRY(MEM_NEW(file, l->set->n_file));
     for (size_t i = 0; i < l->set->n_file; i++) {
         FileHash *h = &l->hash[i];
 
@@ -191,10 +189,11 @@ static Status finish_hashes(Loader *l, const Digest *config, Digest *out)
             h->open = false;
             filehash_store(h->file->path, &h->file->id, &h->digest);
         }
-        sha256_add(&all, h->digest.byte, sizeof h->digest.byte);
+        file[i] = h->digest;
     }
-    *out = sha256_end(&all);
-    return LT_OK;
+    const Status st = digest_of_files(ckpt, file, out);
+    mem_free(file);
+    return st;
 }
 
 /* ---- both together -------------------------------------------------------------------------------------------------------- */
@@ -232,7 +231,7 @@ static Status fill_model(Model *m, const Checkpoint *ckpt, FileHashMode mode)
     TRY_GOTO(find_sources(&l, &m->stored), st, done);
     TRY_GOTO(start_hashes(&l, mode), st, done);
     TRY_GOTO(stream_weights(m->dev, &l.chunks, &job), st, done);
-    TRY_GOTO(finish_hashes(&l, &ckpt->config_digest, &m->digest), st, done);
+    TRY_GOTO(finish_hashes(&l, ckpt, &m->digest), st, done);
     m->lossy_cast = atomic_load(&l.lossy);
 done:
     loader_close(&l);
