@@ -45,6 +45,8 @@ typedef struct Architecture {
     const char *model_type;      /* "llama" */
     double default_rms_norm_eps;
     int64_t default_head_dim;    /* 0: hidden_size / num_attention_heads */
+    int64_t default_max_position;
+    int32_t default_bos, default_eos; /* -1: none */
     bool reads_attention_bias;   /* attention_bias covers q, k, v and o */
     bool always_qkv_bias;        /* Qwen2 */
     bool reads_mlp_bias, qk_norm;
@@ -57,6 +59,9 @@ extern const Architecture architectures[];
 Status config_parse(ModelConfig *out, Str text, const char *file);
 /* FOLDER/config.json. */
 Status config_load(ModelConfig *out, const char *folder);
+
+/* The text of a config.json that transformers 4 and 5 both read: RoPE under the older keys, which the newer version takes as well. */
+Status config_write(const ModelConfig *cfg, DType dtype, StrBuf *out);
 
 /* Parameters with every weight counted once (tied: the embedding once). */
 int64_t config_parameter_count(const ModelConfig *cfg);

@@ -14,6 +14,8 @@ typedef struct RopeTable {
 
 /* Inverse frequencies F32 [head_dim / 2] and the factor on cos and sin, for sequences of `length` tokens (only "dynamic" looks at it). */
 Status rope_frequencies(const ModelConfig *cfg, int64_t length, float *inv_freq, float *attention_factor);
+/* Device bytes of a table. */
+size_t rope_bytes(Device *dev, const ModelConfig *cfg, int64_t n_position);
 /* Positions 0..n_position-1. */
 Status rope_open(RopeTable *t, Device *dev, const ModelConfig *cfg, int64_t n_position);
 void rope_close(RopeTable *t);

@@ -26,8 +26,8 @@ typedef struct StTensor {
 
 /* One open file. */
 typedef struct StFile {
-    char *path;
-    int fd;
+    char *path; /* from mem_strdup */
+    int fd;     /* -1: only the header was parsed */
     FileId id;
     uint64_t data_start, file_bytes;
     StTensor *tensor; /* in order of begin */
@@ -38,7 +38,8 @@ typedef struct StFile {
     Arena memory;
 } StFile;
 
-/* Pure: checks the header text against the size of the data section, fills tensor and metadata of a zeroed StFile (path set). */
+/* Pure: checks the header text against the size of the data section, fills tensor and metadata of an StFile that is zero but for path
+ * and fd. st_close releases it, after a failure too. */
 Status st_parse_header(StFile *f, Str header, uint64_t data_bytes);
 Status st_open(StFile *f, const char *path);
 void st_close(StFile *f);
@@ -46,6 +47,8 @@ void st_close(StFile *f);
 Status st_read(const StFile *f, const StTensor *t, uint64_t from, void *out, size_t bytes);
 /* LT_F32, LT_BF16, LT_F16, LT_F64, LT_I32; false for what Lethe does not compute with. */
 bool st_dtype(const StTensor *t, DType *out);
+/* "F32", ... for the same five; NULL for other dtypes. */
+const char *st_dtype_name(DType dtype);
 
 /* All tensors of a model folder: model.safetensors, or the shards of model.safetensors.index.json (whose names must be plain file names
  * and whose map must agree with what the shards hold). Folders that only hold pickle, .distcp, DeepSpeed or Megatron weights are refused

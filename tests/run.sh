@@ -46,6 +46,17 @@ count_lines() {
     ' "$1"
 }
 
+# The log without the tests that passed.
+show_trouble() {
+    awk '
+        /^\[ RUN      \]/ { run = $0; next }
+        /^\[       OK \]/ { run = ""; next }
+        run != "" { print run; run = "" }
+        { print }
+        END { if (run != "") print run }
+    ' "$1" | tail -n 60 | sed 's/^/    /'
+}
+
 passed=0 failed=0 skipped=0
 for name in "$@"; do
     program=$build/tests/$name
@@ -56,7 +67,7 @@ for name in "$@"; do
         continue
     fi
     began=$SECONDS
-    timeout -k 10 "$limit" "$program" >"$log" 2>&1 </dev/null
+    { timeout -k 10 "$limit" "$program" >"$log" 2>&1 </dev/null; } 2>/dev/null
     code=$?
     read -r p f s <<<"$(count_lines "$log" 2>"$log.skips")"
     trouble=
@@ -73,7 +84,7 @@ for name in "$@"; do
     rm -f "$log.skips"
     if [ "$f" -gt 0 ]; then
         [ -n "$trouble" ] && echo "    FAILED: $name: $trouble"
-        grep -v '^\[ RUN      \]\|^\[       OK \]' "$log" | tail -n 60 | sed 's/^/    /'
+        show_trouble "$log"
     fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done
