@@ -1,0 +1,322 @@
+#include "tests/check.h"
+
+#include "core/file.h"
+#include "model/config.h"
+
+#include <stdio.h>
+
+/* Members every file here needs; the tests put their own before it, and JSON refuses doubles, so `without` can drop one. */
+static const struct {
+    const char *key, *member;
+} basis[] = {
+    {"architectures", "\"architectures\":[\"LlamaForCausalLM\"]"},
+    {"vocab_size", "\"vocab_size\":64"},
+    {"hidden_size", "\"hidden_size\":32"},
+    {"intermediate_size", "\"intermediate_size\":48"},
+    {"num_hidden_layers", "\"num_hidden_layers\":2"},
+    {"num_attention_heads", "\"num_attention_heads\":4"},
+};
+enum { N_BASIS = sizeof basis / sizeof *basis };
+
+/* Parses the basis without one key (NULL: whole) and with `more` members ("" or `"key":value,...`). */
+static Status parse(ModelConfig *cfg, const char *without, const char *more)
+{
+    StrBuf text;
+    Status st;
+
+    strbuf_init(&text);
+    strbuf_add_text(&text, "{\"use_cache\":true");
+    for (int i = 0; i < N_BASIS; i++)
+        if (without == NULL || strcmp(without, basis[i].key) != 0)
+            strbuf_addf(&text, ",%s", basis[i].member);
+    strbuf_addf(&text, "%s%s}", more[0] == '\0' ? "" : ",", more);
+    CHECK_OK(strbuf_status(&text));
+    st = config_parse(cfg, strbuf_str(&text), "config.json");
+    strbuf_release(&text);
+    return st;
+}
+
+static void test_config_fills_defaults_of_the_architecture(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    CHECK_OK(parse(&cfg, NULL, ""));
+    assert_string_equal(cfg.arch->name, "LlamaForCausalLM");
+    assert_int_equal(cfg.num_key_value_heads, 4);
+    assert_int_equal(cfg.head_dim, 8);
+    assert_int_equal(cfg.max_position_embeddings, 2048);
+    check_close("rms_norm_eps", cfg.rms_norm_eps, 1e-6, 0, 0);
+    assert_int_equal(cfg.bos_token_id, 1);
+    assert_int_equal(cfg.n_eos, 1);
+    assert_int_equal(cfg.eos_token_id[0], 2);
+    assert_int_equal(cfg.pad_token_id, -1);
+    assert_false(cfg.tie_word_embeddings || cfg.qkv_bias || cfg.o_bias || cfg.mlp_bias || cfg.qk_norm);
+    assert_int_equal(cfg.rope.type, ROPE_DEFAULT);
+    check_close("rope_theta", cfg.rope.theta, 10000, 0, 0);
+    assert_int_equal(cfg.torch_dtype, LT_F32);
+}
+
+static void test_config_reads_what_is_written(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    CHECK_OK(parse(&cfg, NULL,
+                   "\"num_key_value_heads\":2,\"head_dim\":24.0,\"rms_norm_eps\":1e-5,\"attention_bias\":true,\"mlp_bias\":true,"
+                   "\"tie_word_embeddings\":true,\"eos_token_id\":[7,9],\"bos_token_id\":null,\"pad_token_id\":3,\"dtype\":\"bfloat16\","
+                   "\"max_position_embeddings\":77,\"rope_theta\":5e5"));
+    assert_int_equal(cfg.num_key_value_heads, 2);
+    assert_int_equal(cfg.head_dim, 24);
+    assert_true(cfg.qkv_bias && cfg.o_bias && cfg.mlp_bias && cfg.tie_word_embeddings);
+    assert_int_equal(cfg.n_eos, 2);
+    assert_int_equal(cfg.eos_token_id[1], 9);
+    assert_int_equal(cfg.bos_token_id, -1);
+    assert_int_equal(cfg.pad_token_id, 3);
+    assert_int_equal(cfg.torch_dtype, LT_BF16);
+    assert_int_equal(cfg.max_position_embeddings, 77);
+    check_close("rope_theta", cfg.rope.theta, 5e5, 0, 0);
+}
+
+static void test_config_takes_model_type_without_architectures(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    CHECK_OK(parse(&cfg, "architectures", "\"model_type\":\"llama\""));
+    assert_string_equal(cfg.arch->name, "LlamaForCausalLM");
+    CHECK_FAILS(parse(&cfg, "architectures", "\"model_type\":\"gpt2\""), LT_E_INPUT, "gpt2");
+}
+
+static void test_config_prefers_rope_scaling_and_rope_type(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    CHECK_OK(parse(&cfg, NULL,
+                   "\"rope_theta\":700.0,\"rope_scaling\":{\"type\":\"yarn\",\"rope_type\":\"linear\",\"factor\":4},"
+                   "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":900.0}"));
+    assert_int_equal(cfg.rope.type, ROPE_LINEAR);
+    check_close("factor", cfg.rope.factor, 4, 0, 0);
+    check_close("rope_theta", cfg.rope.theta, 700, 0, 0);
+    CHECK_OK(parse(&cfg, NULL, "\"rope_scaling\":null,\"rope_theta\":700.0,\"rope_parameters\":{\"rope_theta\":900.0}"));
+    check_close("rope_theta", cfg.rope.theta, 900, 0, 0);
+}
+
+static void test_config_finds_the_original_context(void **state)
+{
+    static const char *const llama3 = "\"max_position_embeddings\":512,\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,"
+                                      "\"low_freq_factor\":1,\"high_freq_factor\":4";
+    static const struct {
+        const char *tail;
+        int64_t original;
+    } cases[] = {{"}", 512}, {",\"original_max_position_embeddings\":64}", 64},
+                 {",\"original_max_position_embeddings\":64},\"original_max_position_embeddings\":128", 128}};
+    ModelConfig cfg;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+
+        snprintf(text, sizeof text, "%s%s", llama3, cases[i].tail);
+        CHECK_OK(parse(&cfg, NULL, text));
+        assert_int_equal(cfg.rope.original_max_position, cases[i].original);
+    }
+}
+
+/* What is wrong, and what the message has to name. */
+static const struct {
+    const char *without, *more, *named;
+} bad[] = {
+    {"vocab_size", "", "vocab_size"},
+    {"hidden_size", "\"hidden_size\":0", "hidden_size"},
+    {"hidden_size", "\"hidden_size\":-32", "hidden_size"},
+    {"hidden_size", "\"hidden_size\":32.5", "hidden_size"},
+    {"hidden_size", "\"hidden_size\":\"32\"", "hidden_size"},
+    {"hidden_size", "\"hidden_size\":4611686018427387904", "hidden_size"},
+    {"hidden_size", "\"hidden_size\":1e30", "hidden_size"},
+    {"hidden_size", "\"hidden_size\":33", "num_attention_heads"},
+    {"num_hidden_layers", "\"num_hidden_layers\":1000000000", "num_hidden_layers"},
+    {NULL, "\"num_key_value_heads\":3", "num_key_value_heads"},
+    {NULL, "\"num_key_value_heads\":0", "num_key_value_heads"},
+    {NULL, "\"head_dim\":7", "head_dim"},
+    {NULL, "\"head_dim\":258", "head_dim"},
+    {NULL, "\"max_position_embeddings\":0", "max_position_embeddings"},
+    {NULL, "\"hidden_act\":\"gelu\"", "gelu"},
+    {NULL, "\"rms_norm_eps\":-1e-5", "rms_norm_eps"},
+    {NULL, "\"rms_norm_eps\":NaN", "config.json"},
+    {NULL, "\"rms_norm_eps\":\"small\"", "rms_norm_eps"},
+    {NULL, "\"tie_word_embeddings\":1", "tie_word_embeddings"},
+    {NULL, "\"partial_rotary_factor\":0.5", "partial_rotary_factor"},
+    {NULL, "\"quantization_config\":{\"bits\":4}", "quantization_config"},
+    {NULL, "\"eos_token_id\":\"</s>\"", "eos_token_id"},
+    {NULL, "\"eos_token_id\":[1,2.5]", "eos_token_id"},
+    {NULL, "\"eos_token_id\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]", "eos_token_id"},
+    {NULL, "\"vocab_size\":64", "vocab_size"},
+    {NULL, "\"rope_theta\":0", "rope_theta"},
+    {NULL, "\"rope_scaling\":[]", "rope_scaling"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"swirl\",\"factor\":2}", "swirl"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2}", "dynamic"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2}", "longrope"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"linear\"}", "rope_scaling.factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":-2}", "rope_scaling.factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2,\"low_freq_factor\":4,\"high_freq_factor\":1}", "high_freq_factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2}", "low_freq_factor"},
+    {"architectures", "\"architectures\":[\"MistralForCausalLM\"]", "MistralForCausalLM"},
+    {"architectures", "\"architectures\":[\"Qwen2ForCausalLM\"]", "Qwen2ForCausalLM"},
+    {"architectures", "\"architectures\":[\"Qwen3ForCausalLM\"]", "Qwen3ForCausalLM"},
+    {"architectures", "\"architectures\":[]", "architectures"},
+    {"architectures", "\"architectures\":\"LlamaForCausalLM\"", "architectures"},
+    {"architectures", "", "model_type"},
+};
+
+static void test_config_refuses_and_names_the_key(void **state)
+{
+    ModelConfig cfg = {.vocab_size = 4711};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_FAILS(parse(&cfg, bad[i].without, bad[i].more), LT_E_INPUT, bad[i].named);
+        assert_int_equal(cfg.vocab_size, 4711);
+    }
+}
+
+static void test_config_refuses_what_is_no_object(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    CHECK_FAILS(config_parse(&cfg, str_of("[1]"), "config.json"), LT_E_INPUT, "config.json");
+    CHECK_FAILS(config_parse(&cfg, str_of("{\"a\":"), "config.json"), LT_E_INPUT, "config.json");
+    CHECK_FAILS(config_parse(&cfg, (Str){"", 0}, "config.json"), LT_E_INPUT, "config.json");
+    CHECK_FAILS(config_load(&cfg, test_folder()), LT_E_INPUT, "config.json");
+}
+
+static void check_same(const ModelConfig *a, const ModelConfig *b)
+{
+    assert_ptr_equal(a->arch, b->arch);
+    assert_int_equal(a->head_dim, b->head_dim);
+    assert_int_equal(a->num_key_value_heads, b->num_key_value_heads);
+    assert_int_equal(a->max_position_embeddings, b->max_position_embeddings);
+    assert_int_equal(a->tie_word_embeddings, b->tie_word_embeddings);
+    assert_int_equal(a->qkv_bias, b->qkv_bias);
+    assert_int_equal(a->mlp_bias, b->mlp_bias);
+    assert_int_equal(a->bos_token_id, b->bos_token_id);
+    assert_int_equal(a->pad_token_id, b->pad_token_id);
+    assert_int_equal(a->n_eos, b->n_eos);
+    assert_memory_equal(a->eos_token_id, b->eos_token_id, sizeof a->eos_token_id);
+    assert_int_equal(a->torch_dtype, b->torch_dtype);
+    assert_int_equal(a->rope.type, b->rope.type);
+    assert_int_equal(a->rope.original_max_position, b->rope.original_max_position);
+    check_close("eps", a->rms_norm_eps, b->rms_norm_eps, 0, 0);
+    check_close("range", a->initializer_range, b->initializer_range, 0, 0);
+    check_close("theta", a->rope.theta, b->rope.theta, 0, 0);
+    check_close("factor", a->rope.factor, b->rope.factor, 0, 0);
+    check_close("low", a->rope.low_freq_factor, b->rope.low_freq_factor, 0, 0);
+    check_close("high", a->rope.high_freq_factor, b->rope.high_freq_factor, 0, 0);
+    check_close("beta_fast", a->rope.beta_fast, b->rope.beta_fast, 0, 0);
+    check_close("attention_factor", a->rope.attention_factor, b->rope.attention_factor, 0, 0);
+    check_close("mscale", a->rope.mscale, b->rope.mscale, 0, 0);
+    assert_int_equal(a->rope.truncate, b->rope.truncate);
+}
+
+static void test_config_write_reads_back_the_same(void **state)
+{
+    static const char *const more[] = {
+        "\"attention_bias\":true,\"eos_token_id\":[3,4],\"torch_dtype\":\"float16\",\"pad_token_id\":0",
+        "\"mlp_bias\":true,\"eos_token_id\":null,\"head_dim\":10,\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5},\"torch_dtype\":\"float16\"",
+        "\"tie_word_embeddings\":true,\"torch_dtype\":\"float16\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
+        "\"high_freq_factor\":4,\"original_max_position_embeddings\":32}",
+        "\"torch_dtype\":\"float16\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":8,\"truncate\":false,\"mscale\":0.7,"
+        "\"mscale_all_dim\":0.5,\"attention_factor\":1.25}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        ModelConfig a, b;
+        StrBuf text;
+
+        strbuf_init(&text);
+        CHECK_OK(parse(&a, NULL, more[i]));
+        CHECK_OK(config_write(&a, LT_F16, &text));
+        CHECK_OK(config_parse(&b, strbuf_str(&text), "written"));
+        check_same(&a, &b);
+        strbuf_release(&text);
+    }
+}
+
+static void test_config_both_golden_forms_agree(void **state)
+{
+    static const char *const names[] = {"llama2_tiny", "llama3_tiny", "llama_yarn_tiny", "llama_bias_tiny", "llama_linear_tiny"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const bool linear = strcmp(names[i], "llama_linear_tiny") == 0;
+        const char *const form = linear ? "config_new_form.json" : "config_old_form.json";
+        ModelConfig a, b;
+        char path[256];
+        StrBuf text;
+
+        snprintf(path, sizeof path, "golden/models/%s", names[i]);
+        CHECK_OK(config_load(&a, test_data(path)));
+        snprintf(path, sizeof path, "golden/models/%s/%s", names[i], form);
+        strbuf_init(&text);
+        CHECK_OK(file_read(test_data(path), 1 << 20, &text));
+        CHECK_OK(config_parse(&b, strbuf_str(&text), form));
+        strbuf_release(&text);
+        check_same(&a, &b);
+    }
+}
+
+static void test_config_counts_parameters(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    /* by hand: embedding 64 x 32; a layer: q, k, v, o of 32 x 32, three of 48 x 32, two norms; last norm; head */
+    CHECK_OK(parse(&cfg, NULL, ""));
+    assert_int_equal(config_parameter_count(&cfg), 2 * 64 * 32 + 2 * (4 * 32 * 32 + 3 * 48 * 32 + 2 * 32) + 32);
+    CHECK_OK(parse(&cfg, NULL, "\"tie_word_embeddings\":true,\"attention_bias\":true,\"mlp_bias\":true"));
+    assert_int_equal(config_parameter_count(&cfg), 64 * 32 + 2 * (4 * 32 * 32 + 3 * 48 * 32 + 2 * 32 + 4 * 32 + 2 * 48 + 32) + 32);
+}
+
+static void test_config_parse_survives_lack_of_memory(void **state)
+{
+    ModelConfig cfg;
+    uint64_t before = mem_count();
+
+    (void)state;
+    CHECK_OK(parse(&cfg, NULL, "\"eos_token_id\":[3,4]"));
+    for (uint64_t n = 1, all = mem_count() - before; n <= all; n++) {
+        const int64_t held = mem_held();
+        const char *const text = "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":8,\"hidden_size\":4,\"intermediate_size\":4,"
+                                 "\"num_hidden_layers\":1,\"num_attention_heads\":2}";
+        Status st;
+
+        mem_fail_at(n);
+        st = config_parse(&cfg, str_of(text), "config.json");
+        mem_fail_at(0);
+        if (st != LT_OK)
+            assert_non_null(strstr(status_text(), "memory"));
+        assert_int_equal(mem_held(), held);
+        status_clear();
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_config_fills_defaults_of_the_architecture),
+        cmocka_unit_test(test_config_reads_what_is_written),
+        cmocka_unit_test(test_config_takes_model_type_without_architectures),
+        cmocka_unit_test(test_config_prefers_rope_scaling_and_rope_type),
+        cmocka_unit_test(test_config_finds_the_original_context),
+        cmocka_unit_test(test_config_refuses_and_names_the_key),
+        cmocka_unit_test(test_config_refuses_what_is_no_object),
+        cmocka_unit_test(test_config_write_reads_back_the_same),
+        cmocka_unit_test(test_config_both_golden_forms_agree),
+        cmocka_unit_test(test_config_counts_parameters),
+        cmocka_unit_test(test_config_parse_survives_lack_of_memory),
+    };
+    return TEST_MAIN(tests);
+}
