@@ -136,70 +136,70 @@ SIMD_INLINE void attn_load_keys(const AttnWork *w, Tensor k, Tensor v, const int
             w->keys[d * ATTN_BLOCK + j] = 0;
 }
 
-/* Largest of a row's scores; a NaN may get lost here and comes back through the exponentials. */
-SIMD_INLINE float attn_max(const float *score)
+/* Hides what the row does not see and gives the largest of the rest. A NaN may get lost here and comes back through the exponentials. */
+SIMD_INLINE float attn_mask(float *score, AttnRange seen)
 {
-    float lane[SIMD_LANES];
-
-    for (int i = 0; i < SIMD_LANES; i++) {
-        const float a = score[i] > score[i + 32] ? score[i] : score[i + 32];
-        const float b = score[i + 16] > score[i + 48] ? score[i + 16] : score[i + 48];
-
-        lane[i] = a > b ? a : b;
-    }
-    for (int width = SIMD_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-    return lane[0];
-}
-
-SIMD_INLINE float attn_mass(const float *weight)
-{
-    SimdF32 part[ATTN_BLOCK / SIMD_LANES];
-
-    memcpy(part, weight, sizeof part);
-    part[0] = (part[0] + part[1]) + (part[2] + part[3]);
-    return simd_sum(part);
-}
-
-/* Scores of row r become weights relative to the row's new maximum; mass and sum follow it. */
-SIMD_INLINE void attn_soften(const AttnWork *w, int64_t r, float *restrict score, AttnRange seen, bool fused)
-{
-    const float old = w->split.max[r];
-    float *restrict sum = w->split.sum + r * w->width;
-    float max, shrink;
+    SimdF32 part[ATTN_BLOCK / 8];
 
     for (int j = 0; j < seen.lo; j++)
         score[j] = -INFINITY;
     for (int j = seen.hi; j < ATTN_BLOCK; j++)
         score[j] = -INFINITY;
-    max = attn_max(score);
-    max = old > max ? old : max;
-    for (int j = 0; j < ATTN_BLOCK; j++)
-        score[j] = simd_exp(score[j] - max, fused);
-    if (old != max) {
-        shrink = simd_exp(old - max, fused);
-        w->split.max[r] = max;
-        w->split.mass[r] *= shrink;
-        for (int d = 0; d < w->width; d++)
-            sum[d] *= shrink;
+    memcpy(part, score, sizeof part);
+    for (int i = 0; i < 4; i++)
+        simd_max_into(&part[i], &part[i + 4]);
+    simd_max_into(&part[0], &part[2]);
+    simd_max_into(&part[1], &part[3]);
+    return simd_max(part);
+}
+
+SIMD_INLINE float attn_mass(const float *weight)
+{
+    SimdF32 part[ATTN_BLOCK / 8];
+
+    memcpy(part, weight, sizeof part);
+    part[0] = (part[0] + part[2]) + (part[4] + part[6]);
+    part[1] = (part[1] + part[3]) + (part[5] + part[7]);
+    return simd_sum(part);
+}
+
+/* Scores of the rows from r on become weights relative to each row's new maximum, which the mass follows at once; keep: what the sum
+ * has to be multiplied by to follow it. */
+SIMD_INLINE void attn_soften(const AttnWork *w, int64_t r, int rows, float keep[8], AttnRange seen, bool fused)
+{
+    float max[8] = {0}, old[8] = {0};
+
+    for (int i = 0; i < rows; i++) {
+        const float here = attn_mask(w->scores + i * ATTN_BLOCK, seen);
+
+        old[i] = w->split.max[r + i];
+        max[i] = old[i] > here ? old[i] : here;
     }
-    w->split.mass[r] += attn_mass(score);
+    for (int i = 0; i < 8; i++)
+        keep[i] = simd_exp_down(old[i] - max[i], fused);
+    for (int i = 0; i < rows; i++) {
+        float *score = w->scores + i * ATTN_BLOCK;
+
+        for (int j = 0; j < ATTN_BLOCK; j++)
+            score[j] = simd_exp_down(score[j] - max[i], fused);
+        w->split.max[r + i] = max[i];
+        w->split.mass[r + i] = w->split.mass[r + i] * keep[i] + attn_mass(score);
+    }
 }
 
 /* `rows` neighbouring rows from r on that see the same keys of the block in the tiles. */
 SIMD_INLINE void attn_rows(const AttnWork *w, int64_t r, int rows, AttnRange seen, const CpuLevel level)
 {
     const int from = seen.lo / PANEL_COLS * PANEL_COLS, to = (seen.hi + PANEL_COLS - 1) / PANEL_COLS * PANEL_COLS;
+    float keep[8];
     const AttnPanel score = {.c = w->scores + from, .ldc = ATTN_BLOCK, .a = w->q + r * w->head_size, .lda = w->head_size,
                              .b = w->keys + from, .ldb = ATTN_BLOCK, .rows = rows, .depth = w->head_size, .cols = to - from};
     const AttnPanel value = {.c = w->split.sum + r * w->width, .ldc = w->width, .a = w->scores + seen.lo, .lda = ATTN_BLOCK,
                              .b = w->values + (int64_t)seen.lo * w->width, .ldb = w->width, .rows = rows, .depth = seen.hi - seen.lo,
-                             .cols = w->width, .add = true};
+                             .cols = w->width, .keep = keep};
 
     attn_panel(&score, level);
-    for (int i = 0; i < rows; i++)
-        attn_soften(w, r + i, w->scores + i * ATTN_BLOCK, seen, level != CPU_GENERIC);
+    attn_soften(w, r, rows, keep, seen, level != CPU_GENERIC);
     attn_panel(&value, level);
 }
 
@@ -228,7 +228,7 @@ SIMD_INLINE void attn_end_split(const AttnWork *w, int begin, int end, const Cpu
     for (int r = 0; r < w->n_query * w->group; r++) {
         const AttnRange seen = attn_seen(w, r / w->group, begin, end);
         const float here = w->split.max[r], before = w->total.max[r], max = here > before ? here : before;
-        const float scale_here = simd_exp(here - max, fused), scale_before = simd_exp(before - max, fused);
+        const float scale_here = simd_exp_down(here - max, fused), scale_before = simd_exp_down(before - max, fused);
         float *restrict total = w->total.sum + (int64_t)r * w->width;
         const float *restrict sum = w->split.sum + (int64_t)r * w->width;
 

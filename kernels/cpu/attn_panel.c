@@ -5,8 +5,8 @@ void attn_panel_generic(const AttnPanel *p)
     for (int row = 0; row < p->rows; row++) {
         float *restrict c = p->c + row * p->ldc;
 
-        for (int col = 0; col < p->cols && !p->add; col++)
-            c[col] = 0;
+        for (int col = 0; col < p->cols; col++)
+            c[col] = p->keep != NULL ? p->keep[row] * c[col] : 0;
         for (int k = 0; k < p->depth; k++) {
             const float a = p->a[row * p->lda + k];
             const float *restrict b = p->b + k * p->ldb;
@@ -29,8 +29,13 @@ TARGET_AVX2 static inline __attribute__((always_inline)) void tile_avx2(const At
 
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
-        sum[r][0] = p->add ? _mm256_loadu_ps(c + r * p->ldc) : _mm256_setzero_ps();
-        sum[r][1] = p->add ? _mm256_loadu_ps(c + r * p->ldc + 8) : _mm256_setzero_ps();
+        sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+        if (p->keep != NULL) {
+            const __m256 keep = _mm256_broadcast_ss(p->keep + r);
+
+            sum[r][0] = _mm256_mul_ps(keep, _mm256_loadu_ps(c + r * p->ldc));
+            sum[r][1] = _mm256_mul_ps(keep, _mm256_loadu_ps(c + r * p->ldc + 8));
+        }
     }
     for (int k = 0; k < p->depth; k++, a++, b += p->ldb) {
         const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
@@ -75,7 +80,7 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void tile_avx512(cons
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < vecs; v++)
-            sum[r][v] = p->add ? _mm512_loadu_ps(c + r * p->ldc + 16 * v) : _mm512_setzero_ps();
+            sum[r][v] = p->keep == NULL ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_set1_ps(p->keep[r]), _mm512_loadu_ps(c + r * p->ldc + 16 * v));
     for (int k = 0; k < p->depth; k++, a++, b += p->ldb) {
 #pragma GCC unroll 4
         for (int v = 0; v < vecs; v++)

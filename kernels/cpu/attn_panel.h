@@ -1,7 +1,7 @@
 /* Private to kernels/cpu: the small matrix product inside attention, for scores (queries by transposed keys) and outputs (probabilities by
  * values): up to six rows of a against a tile of b that lies in the first-level cache.
  *
- * Every element of c is one chain of multiply-adds over the depth in ascending order, starting from zero or from c: its bits do not
+ * Every element of c is one chain of multiply-adds over the depth in ascending order, starting from zero or from c times the row's factor: its bits do not
  * depend on how many rows or columns are computed beside it, nor on how a chain is cut into calls. */
 #ifndef LETHE_KERNELS_CPU_ATTN_PANEL_H
 #define LETHE_KERNELS_CPU_ATTN_PANEL_H
@@ -10,13 +10,12 @@
 
 enum { PANEL_ROWS = 6, PANEL_COLS = 16 };
 
-/* c[rows, cols] = or += a[rows, depth] b[depth, cols]; cols a multiple of PANEL_COLS, ld: elements from row to row. */
+/* c[rows, cols] = keep c + a[rows, depth] b[depth, cols]; cols a multiple of PANEL_COLS, ld: elements from row to row. */
 typedef struct AttnPanel {
     float *c;
-    const float *a, *b;
+    const float *a, *b, *keep; /* keep[rows]; NULL: c is not read */
     int64_t ldc, lda, ldb;
     int rows, depth, cols;
-    bool add;
 } AttnPanel;
 
 void attn_panel_generic(const AttnPanel *p);

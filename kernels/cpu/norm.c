@@ -11,7 +11,7 @@ typedef struct NormArgs {
 SIMD_INLINE float sum_of_squares(Tensor x, int64_t row, int64_t col, int64_t n)
 {
     float buffer[SIMD_CHUNK];
-    SimdF32 sum = {0}, v;
+    SimdF32 sum[2] = {{0}, {0}}, v[2];
 
     for (int64_t at = 0; at < n; at += SIMD_CHUNK) {
         const int64_t len = simd_min(n - at, SIMD_CHUNK), padded = (len + SIMD_LANES - 1) / SIMD_LANES * SIMD_LANES;
@@ -20,11 +20,12 @@ SIMD_INLINE float sum_of_squares(Tensor x, int64_t row, int64_t col, int64_t n)
         for (int64_t i = len; i < padded; i++)
             buffer[i] = 0;
         for (int64_t i = 0; i < padded; i += SIMD_LANES) {
-            memcpy(&v, buffer + i, sizeof v);
-            sum += v * v;
+            memcpy(v, buffer + i, sizeof v);
+            sum[0] += v[0] * v[0];
+            sum[1] += v[1] * v[1];
         }
     }
-    return simd_sum(&sum);
+    return simd_sum(sum);
 }
 
 SIMD_INLINE void norm_group(const NormArgs *a, int64_t row, int64_t group)

@@ -12,9 +12,11 @@
 
 #define SIMD_INLINE static inline __attribute__((always_inline))
 
-/* Sums run in 16 lanes, element i in lane i mod 16, whatever the width of the machine's vectors: every level adds in the same order. */
+/* Sums run in 16 lanes, element i in lane i mod 16, whatever the width of the machine's vectors: every level adds in the same order.
+ * Two vectors of eight, which compilers lower well to any width; sixteen in one they do not. */
 enum { SIMD_LANES = 16, SIMD_CHUNK = 512 };
-typedef float SimdF32 __attribute__((vector_size(4 * SIMD_LANES)));
+typedef float SimdF32 __attribute__((vector_size(32)));
+typedef int32_t SimdI32 __attribute__((vector_size(32)));
 
 SIMD_INLINE int64_t simd_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -34,28 +36,57 @@ SIMD_INLINE float simd_float(uint32_t bits)
     return f;
 }
 
-/* The lanes' sum, halves onto halves. */
-SIMD_INLINE float simd_sum(const SimdF32 *v)
+/* a = the larger of each pair, b where a is NaN. */
+SIMD_INLINE void simd_max_into(SimdF32 *a, const SimdF32 *b)
 {
-    float lane[SIMD_LANES];
+    const SimdI32 greater = *a > *b;
 
-    memcpy(lane, v, sizeof lane);
-    for (int width = SIMD_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lane[i] += lane[i + width];
-    return lane[0];
+    *a = (SimdF32)((greater & (SimdI32)*a) | (~greater & (SimdI32)*b));
 }
 
-/* e^x within 2 ulp; 0 below the smallest subnormal, infinity above the largest number, NaN for NaN.
- * x = n ln 2 + r, |r| <= ln 2 / 2, e^r by Cephes' polynomial (expf.c), 2^n as the product of two powers that are normal numbers. */
-SIMD_INLINE float simd_exp(float x, bool fused)
+/* Sum and maximum of the 16 lanes, halves onto halves. */
+SIMD_INLINE float simd_sum(const SimdF32 v[2])
 {
-    const float shift = 0x1.8p23f; /* added, it leaves the rounded integer in the low bits */
-    const float low = x < -104.0f ? -104.0f : x; /* comparisons with NaN are false: it passes */
-    const float at = low > 89.0f ? 89.0f : low;
-    const float shifted = simd_madd(at, 1.44269504f, shift, fused), n = shifted - shift;
-    const int32_t power = (int32_t)(simd_bits(shifted) - simd_bits(shift)), half = power >> 1;
-    const float r = simd_madd(n, 2.12194440e-4f, simd_madd(n, -0.693359375f, at, fused), fused);
+    const SimdF32 both = v[0] + v[1];
+    float lane[8];
+
+    memcpy(lane, &both, sizeof lane);
+    for (int i = 0; i < 4; i++)
+        lane[i] += lane[i + 4];
+    return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+}
+
+SIMD_INLINE float simd_max(const SimdF32 v[2])
+{
+    SimdF32 both = v[0];
+    float lane[8];
+
+    simd_max_into(&both, &v[1]);
+    memcpy(lane, &both, sizeof lane);
+    for (int i = 0; i < 4; i++)
+        lane[i] = lane[i] > lane[i + 4] ? lane[i] : lane[i + 4];
+    lane[0] = lane[0] > lane[2] ? lane[0] : lane[2];
+    lane[1] = lane[1] > lane[3] ? lane[1] : lane[3];
+    return lane[0] > lane[1] ? lane[0] : lane[1];
+}
+
+/* Short rows: a call of memcpy would cost more than its work. */
+SIMD_INLINE void simd_copy(float *restrict to, const float *restrict from, int64_t n)
+{
+    SimdF32 v;
+    int64_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&v, from + i, sizeof v);
+        memcpy(to + i, &v, sizeof v);
+    }
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
+/* e^r for |r| <= ln 2 / 2: Cephes' polynomial (expf.c). */
+SIMD_INLINE float simd_exp_core(float r, bool fused)
+{
     float p = 1.9875691500e-4f;
 
     p = simd_madd(p, r, 1.3981999507e-3f, fused);
@@ -63,8 +94,37 @@ SIMD_INLINE float simd_exp(float x, bool fused)
     p = simd_madd(p, r, 4.1665795894e-2f, fused);
     p = simd_madd(p, r, 1.6666665459e-1f, fused);
     p = simd_madd(p, r, 5.0000001201e-1f, fused);
-    p = simd_madd(p, r * r, r, fused) + 1.0f;
-    return p * simd_float((uint32_t)(half + 127) << 23) * simd_float((uint32_t)(power - half + 127) << 23);
+    return simd_madd(p, r * r, r, fused) + 1.0f;
+}
+
+/* x - n ln 2 */
+SIMD_INLINE float simd_exp_rest(float x, float n, bool fused)
+{
+    return simd_madd(n, 2.12194440e-4f, simd_madd(n, -0.693359375f, x, fused), fused);
+}
+
+/* e^x within 2 ulp: 0 below the smallest subnormal, infinity above the largest number, NaN for NaN. x = n ln 2 + r; 2^n is the product of
+ * two powers, as it need not be a normal number. */
+SIMD_INLINE float simd_exp(float x, bool fused)
+{
+    const float shift = 0x1.8p23f; /* added, it leaves the rounded integer in the low bits */
+    const float low = x < -104.0f ? -104.0f : x; /* comparisons with NaN are false: it passes */
+    const float at = low > 89.0f ? 89.0f : low;
+    const float shifted = simd_madd(at, 1.44269504f, shift, fused), n = shifted - shift;
+    const int32_t power = (int32_t)(simd_bits(shifted) - simd_bits(shift)), half = power >> 1;
+    const float e = simd_exp_core(simd_exp_rest(at, n, fused), fused);
+
+    return e * simd_float((uint32_t)(half + 127) << 23) * simd_float((uint32_t)(power - half + 127) << 23);
+}
+
+/* The same for x <= 0, cheaper: 0 already where e^x is subnormal. */
+SIMD_INLINE float simd_exp_down(float x, bool fused)
+{
+    const float shift = 0x1.8p23f + 127.0f; /* the low bits are the exponent field of 2^n */
+    const float shifted = simd_madd(x, 1.44269504f, shift, fused);
+    const float e = simd_exp_core(simd_exp_rest(x, shifted - shift, fused), fused);
+
+    return x < -87.0f ? 0.0f : e * simd_float(simd_bits(shifted) << 23);
 }
 
 /* core/half.h's F16 conversions without branches. */
@@ -102,7 +162,7 @@ SIMD_INLINE void simd_widen(float *restrict to, Tensor t, int64_t row, int64_t c
     const uint16_t *restrict half = (const uint16_t *)t.data + at;
 
     if (t.dtype == LT_F32)
-        memcpy(to, (const float *)t.data + at, (size_t)n * sizeof *to);
+        simd_copy(to, (const float *)t.data + at, n);
     else if (t.dtype == LT_BF16)
         for (int64_t i = 0; i < n; i++)
             to[i] = bf16_to_f32(half[i]);
@@ -117,7 +177,7 @@ SIMD_INLINE void simd_narrow(Tensor t, int64_t row, int64_t col, const float *re
     uint16_t *restrict half = (uint16_t *)t.data + at;
 
     if (t.dtype == LT_F32)
-        memcpy((float *)t.data + at, from, (size_t)n * sizeof *from);
+        simd_copy((float *)t.data + at, from, n);
     else if (t.dtype == LT_BF16)
         for (int64_t i = 0; i < n; i++)
             half[i] = simd_bf16_narrow(from[i]);
