@@ -18,4 +18,21 @@ const Backend backend_cpu = {
 
     .gemm = cpu_gemm,
     .gemm_pack_bytes = cpu_gemm_pack_bytes,
+    .embed = cpu_embed,
+    .gather = cpu_gather,
+    .scatter = cpu_scatter,
+
+    .rmsnorm = cpu_rmsnorm,
+    .rope = cpu_rope,
+    .swiglu = cpu_swiglu,
+    .axpy = cpu_axpy,
+    .sub = cpu_sub,
+    .scale = cpu_scale,
+    .cast = cpu_cast,
+
+    .attn = cpu_attn,
+
+    .xent = cpu_xent,
+    .logprob = cpu_logprob,
+    .argmax = cpu_argmax,
 };

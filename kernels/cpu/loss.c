@@ -150,7 +150,7 @@ SIMD_INLINE void xent_rows(const void *context, int64_t from, int64_t to, bool f
 
     for (int64_t row = from; row < to; row++) {
         const int32_t target = ((const int32_t *)a->target.data)[row];
-        const float weight = tensor_is_set(a->weight) ? ((const float *)a->weight.data)[row] : 1.0f;
+        const float weight = ((const float *)a->weight.data)[row];
         const float *x = logits_row(a, row);
         float *loss = (float *)a->out.data + row, max, mass;
 
