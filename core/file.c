@@ -94,7 +94,7 @@ Status dir_make(const char *path)
         *at = '\0';
         /* Another process may be making the same folders: only what is there afterwards counts. */
         if (mkdir(part, 0777) != 0 && !dir_exists(part))
-            st = FAIL(LT_E_IO, "cannot make folder '%s': %s", part, strerror(errno));
+            st = FAIL(LT_E_IO, "cannot make folder '%s': '%s': %s", path, part, strerror(errno));
         *at = kept;
     }
     mem_free(part);
