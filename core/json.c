@@ -259,14 +259,14 @@ Status json_get_str(const JsonAt *object, const char *key, Str *out)
 Status json_put(json_t *object, const char *key, json_t *value)
 {
     if (json_object_set_new(object, key, value) != 0)
-        return FAIL(LT_E_NOMEM, "out of memory for JSON member '%s'", key);
+        return FAIL(LT_E_NOMEM, "JSON member '%s': out of memory, or text that is not UTF-8", key);
     return LT_OK;
 }
 
 Status json_push(json_t *array, json_t *value)
 {
     if (json_array_append_new(array, value) != 0)
-        return FAIL(LT_E_NOMEM, "out of memory for a JSON array of %zu", json_array_size(array));
+        return FAIL(LT_E_NOMEM, "JSON array of %zu: out of memory, or text that is not UTF-8", json_array_size(array));
     return LT_OK;
 }
 
