@@ -22,11 +22,11 @@ void tokenizer_free(Tokenizer *t)
     if (t == NULL)
         return;
     for (size_t i = 0; i < t->n_normal; i++)
-        regex_free(t->normal[i].regex);
+        pattern_release(&t->normal[i].pattern);
     for (size_t i = 0; i < t->n_pre; i++)
-        regex_free(t->pre[i].regex);
+        pattern_release(&t->pre[i].pattern);
     for (size_t i = 0; i < t->n_decode; i++)
-        regex_free(t->decode[i].regex);
+        pattern_release(&t->decode[i].pattern);
     ids_release(&t->prefix);
     ids_release(&t->suffix);
     added_set_release(&t->raw);

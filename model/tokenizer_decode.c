@@ -141,19 +141,7 @@ static Status run_byte_fallback(const DecodeStep *step, const PieceList *in, Pie
 static Status run_replace(const DecodeStep *step, const PieceList *in, PieceList *out)
 {
     for (size_t i = 0; i < in->count; i++) {
-        PatternWalk walk = {.regex = step->regex, .text = piece_at(in, i), .last_end = SIZE_MAX};
-        size_t begin, end, done = 0;
-        bool found;
-
-        for (;;) {
-            TRY(pattern_next(&walk, &begin, &end, &found));
-            if (!found)
-                break;
-            strbuf_add_str(&out->text, str_slice(walk.text, done, begin));
-            strbuf_add_str(&out->text, step->content);
-            done = end;
-        }
-        strbuf_add_str(&out->text, str_slice(walk.text, done, walk.text.len));
+        TRY(pattern_replace(&step->pattern, piece_at(in, i), step->content, &out->text));
         TRY(end_piece(out));
     }
     return LT_OK;
@@ -221,7 +209,7 @@ static Status read_replace(Tokenizer *t, JsonAt at, DecodeStep *step)
     step->run = run_replace;
     TRY(json_get_str(&at, "content", &text));
     TRY(tokenizer_keep(t, text, &step->content));
-    return pattern_read(&step->regex, json_member(&at, "pattern"));
+    return pattern_read(t, &step->pattern, json_member(&at, "pattern"));
 }
 
 static Status read_one_char(Tokenizer *t, JsonAt at, const char *key, Str *out)

@@ -13,21 +13,8 @@ static Status run_prepend(const NormalStep *step, NormalWork *work, Str in, StrB
 
 static Status run_replace(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
 {
-    PatternWalk walk = {.regex = step->regex, .text = in, .last_end = SIZE_MAX};
-    size_t begin, end, done = 0;
-    bool found;
-
     (void)work;
-    for (;;) {
-        TRY(pattern_next(&walk, &begin, &end, &found));
-        if (!found)
-            break;
-        strbuf_add_str(out, str_slice(in, done, begin));
-        strbuf_add_str(out, step->content);
-        done = end;
-    }
-    strbuf_add_str(out, str_slice(in, done, in.len));
-    return strbuf_status(out);
+    return pattern_replace(&step->pattern, in, step->content, out);
 }
 
 /* One stretch through utf8proc. */
@@ -109,7 +96,7 @@ static Status read_replace(Tokenizer *t, JsonAt at, NormalStep *step)
     step->run = run_replace;
     TRY(json_get_str(&at, "content", &text));
     TRY(tokenizer_keep(t, text, &step->content));
-    return pattern_read(&step->regex, json_member(&at, "pattern"));
+    return pattern_read(t, &step->pattern, json_member(&at, "pattern"));
 }
 
 static Status read_nfc(Tokenizer *t, JsonAt at, NormalStep *step)

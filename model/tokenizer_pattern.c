@@ -80,7 +80,7 @@ static void rewrite(StrBuf *out, Str pattern)
     }
 }
 
-Status pattern_compile(Regex **out, Str pattern)
+Status pattern_compile(Pattern *out, Str pattern)
 {
     StrBuf text;
     Status st;
@@ -89,33 +89,13 @@ Status pattern_compile(Regex **out, Str pattern)
     rewrite(&text, pattern);
     TRY_GOTO(strbuf_status(&text), st, done);
     /* $ in the reference's engine is the end of a line only in multi-line mode; behind a last newline it is not. */
-    TRY_GOTO(regex_compile(out, strbuf_str(&text), REGEX_DOLLAR_END_ONLY), st, done);
+    TRY_GOTO(regex_compile(&out->regex, strbuf_str(&text), REGEX_DOLLAR_END_ONLY), st, done);
 done:
     strbuf_release(&text);
     return st;
 }
 
-/* A pattern that matches the text itself. */
-static Status compile_literal(Regex **out, Str text)
-{
-    StrBuf pattern;
-    Status st;
-
-    strbuf_init(&pattern);
-    for (size_t i = 0; i < text.len; i++) {
-        const char c = text.data[i];
-        if (c != '\0' && strchr("\\^$.[]|()?*+{}#- ", c) != NULL)
-            strbuf_add_char(&pattern, '\\');
-        strbuf_add_char(&pattern, c);
-    }
-    TRY_GOTO(strbuf_status(&pattern), st, done);
-    TRY_GOTO(regex_compile(out, strbuf_str(&pattern), REGEX_PLAIN), st, done);
-done:
-    strbuf_release(&pattern);
-    return st;
-}
-
-Status pattern_read(Regex **out, JsonAt pattern)
+Status pattern_read(Tokenizer *t, Pattern *out, JsonAt pattern)
 {
     const JsonAt literal = json_member(&pattern, "String"), regex = json_member(&pattern, "Regex");
     char trouble[256];
@@ -126,7 +106,7 @@ Status pattern_read(Regex **out, JsonAt pattern)
         TRY(json_to_str(literal, &text));
         if (text.len == 0)
             return json_fail(literal, "an empty text cannot be searched for");
-        return compile_literal(out, text);
+        return tokenizer_keep(t, text, &out->literal);
     }
     if (regex.value == NULL)
         return json_expected(pattern, "{\"Regex\": \"...\"} or {\"String\": \"...\"}");
@@ -139,23 +119,57 @@ Status pattern_read(Regex **out, JsonAt pattern)
     return json_fail(regex, "%s", trouble);
 }
 
-Status pattern_next(PatternWalk *walk, size_t *begin, size_t *end, bool *found)
+static Status find_first(const PatternWalk *walk, size_t *begin, size_t *end, bool *found)
 {
+    const Str literal = walk->pattern->literal;
     RegexMatch match;
 
+    if (walk->pattern->regex == NULL) {
+        *begin = str_find(walk->text, literal, walk->from);
+        *found = *begin != SIZE_MAX;
+        *end = *begin + literal.len;
+        return LT_OK;
+    }
+    TRY(regex_find(walk->pattern->regex, walk->text, walk->from, &match, found));
+    *begin = match.begin[0];
+    *end = match.end[0];
+    return LT_OK;
+}
+
+Status pattern_next(PatternWalk *walk, size_t *begin, size_t *end, bool *found)
+{
+    uint32_t code;
+
     for (*found = false; walk->from <= walk->text.len;) {
-        TRY(regex_find(walk->regex, walk->text, walk->from, &match, found));
+        TRY(find_first(walk, begin, end, found));
         if (!*found)
             return LT_OK;
-        *begin = match.begin[0];
-        *end = match.end[0];
         if (*begin < *end || *end != walk->last_end) {
             walk->from = walk->last_end = *end;
             return LT_OK;
         }
         *found = false;
-        uint32_t code;
         walk->from = walk->from < walk->text.len ? utf8_next(walk->text, walk->from, &code) : SIZE_MAX;
     }
     return LT_OK;
 }
+
+Status pattern_replace(const Pattern *pattern, Str text, Str content, StrBuf *out)
+{
+    PatternWalk walk = {.pattern = pattern, .text = text, .last_end = SIZE_MAX};
+    size_t begin, end, done = 0;
+    bool found;
+
+    for (;;) {
+        TRY(pattern_next(&walk, &begin, &end, &found));
+        if (!found)
+            break;
+        strbuf_add_str(out, str_slice(text, done, begin));
+        strbuf_add_str(out, content);
+        done = end;
+    }
+    strbuf_add_str(out, str_slice(text, done, text.len));
+    return strbuf_status(out);
+}
+
+void pattern_release(Pattern *pattern) { regex_free(pattern->regex); }

@@ -59,7 +59,7 @@ static Status add_item(Splitter *s, size_t begin, size_t end, bool matched)
 
 static Status run_split(Encoder *e, size_t step, Piece piece)
 {
-    PatternWalk walk = {.regex = e->t->pre[step].regex, .text = piece.text, .last_end = SIZE_MAX};
+    PatternWalk walk = {.pattern = &e->t->pre[step].pattern, .text = piece.text, .last_end = SIZE_MAX};
     Splitter s = {.e = e, .step = step, .whole = piece};
     size_t begin, end, done = 0;
     bool found;
@@ -90,7 +90,7 @@ static Status run_byte_level(Encoder *e, size_t step, Piece piece)
         TRY(strbuf_status(text));
         piece.text = strbuf_str(text);
     }
-    return s->regex != NULL ? run_split(e, step, piece) : pre_run(e, step + 1, piece);
+    return s->use_pattern ? run_split(e, step, piece) : pre_run(e, step + 1, piece);
 }
 
 /* Cuts in front of every replacement sign. */
@@ -141,7 +141,6 @@ static Status read_split(Tokenizer *t, JsonAt at, PreStep *step)
     Str name;
     size_t i = 0;
 
-    (void)t;
     step->run = run_split;
     TRY(json_to_str(behavior, &name));
     while (i < sizeof names / sizeof *names && !str_is(name, names[i]))
@@ -150,7 +149,7 @@ static Status read_split(Tokenizer *t, JsonAt at, PreStep *step)
         return json_expected(behavior, "Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
     step->behavior = (SplitBehavior)i;
     TRY(json_opt_bool(&at, "invert", &step->invert));
-    return pattern_read(&step->regex, json_member(&at, "pattern"));
+    return pattern_read(t, &step->pattern, json_member(&at, "pattern"));
 }
 
 static Status read_digits(Tokenizer *t, JsonAt at, PreStep *step)
@@ -161,20 +160,19 @@ static Status read_digits(Tokenizer *t, JsonAt at, PreStep *step)
     TRY(json_opt_bool(&at, "individual_digits", &one_by_one));
     step->run = run_split;
     step->behavior = one_by_one ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
-    return pattern_compile(&step->regex, str_of("\\p{N}"));
+    return pattern_compile(&step->pattern, str_of("\\p{N}"));
 }
 
 static Status read_byte_level(Tokenizer *t, JsonAt at, PreStep *step)
 {
-    bool use_regex = true; /* files from before the option have the pattern always */
-
     step->run = run_byte_level;
     step->behavior = SPLIT_ISOLATED;
     step->prefix_space = true;
+    step->use_pattern = true; /* files from before the option have the pattern always */
     t->byte_level = true;
     TRY(json_opt_bool(&at, "add_prefix_space", &step->prefix_space));
-    TRY(json_opt_bool(&at, "use_regex", &use_regex));
-    return use_regex ? pattern_compile(&step->regex, str_of(byte_level_pattern)) : LT_OK;
+    TRY(json_opt_bool(&at, "use_regex", &step->use_pattern));
+    return step->use_pattern ? pattern_compile(&step->pattern, str_of(byte_level_pattern)) : LT_OK;
 }
 
 static Status read_metaspace(Tokenizer *t, JsonAt at, PreStep *step)

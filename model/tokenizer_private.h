@@ -139,18 +139,27 @@ typedef struct UnicodeRange {
 extern const UnicodeRange unicode_letters_new[], unicode_numbers_new[];
 extern const size_t n_unicode_letters_new, n_unicode_numbers_new;
 
+/* Something to search for. */
+typedef struct Pattern {
+    Regex *regex; /* NULL: the literal, which is not empty then */
+    Str literal;
+} Pattern;
+
 /* Compiles a pattern of a tokenizer file so that \p{L}, \p{N}, \s and \S mean what they mean to the reference. */
-Status pattern_compile(Regex **out, Str pattern);
+Status pattern_compile(Pattern *out, Str pattern);
 /* `pattern` as tokenizer.json has it: {"Regex": "..."} or {"String": "..."}. */
-Status pattern_read(Regex **out, JsonAt pattern);
+Status pattern_read(Tokenizer *t, Pattern *out, JsonAt pattern);
+void pattern_release(Pattern *pattern);
 
 /* Walks over matches as the reference does: an empty match right behind the last match is passed over. */
 typedef struct PatternWalk {
-    const Regex *regex;
+    const Pattern *pattern;
     Str text;
     size_t from, last_end; /* last_end SIZE_MAX: no match yet */
 } PatternWalk;
 Status pattern_next(PatternWalk *walk, size_t *begin, size_t *end, bool *found);
+/* Appends the text with every match replaced. */
+Status pattern_replace(const Pattern *pattern, Str text, Str content, StrBuf *out);
 
 /* ---- normalizers: tokenizer_normal.c ---- */
 
@@ -162,7 +171,7 @@ typedef struct NormalWork {
 } NormalWork;
 struct NormalStep {
     Status (*run)(const NormalStep *step, NormalWork *work, Str in, StrBuf *out);
-    Regex *regex;
+    Pattern pattern;
     Str content;
     unsigned form; /* options of utf8proc */
 };
@@ -192,10 +201,11 @@ typedef enum PrependScheme { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER } Prep
 typedef struct PreStep {
     /* Cuts or rewrites a piece and hands the parts to step + 1 through pre_run. */
     Status (*run)(Encoder *e, size_t step, Piece piece);
-    Regex *regex; /* NULL: ByteLevel without its pattern */
+    Pattern pattern;
     SplitBehavior behavior;
     bool invert;
-    bool prefix_space;   /* ByteLevel */
+    bool use_pattern;    /* ByteLevel */
+    bool prefix_space;
     Str replacement;     /* Metaspace */
     PrependScheme scheme;
     bool split;
@@ -221,7 +231,7 @@ typedef struct PieceList {
 typedef struct DecodeStep DecodeStep;
 struct DecodeStep {
     Status (*run)(const DecodeStep *step, const PieceList *in, PieceList *out);
-    Regex *regex;
+    Pattern pattern;
     Str content;
     int64_t start, stop; /* Strip */
     bool drop_first;     /* Metaspace */
