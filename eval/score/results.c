@@ -7,17 +7,16 @@ enum { RESULTS_MAX_BYTES = 64 << 20 };
 
 /* ---- one task's numbers ------------------------------------------------------------------------------------------------- */
 
-Status task_result_make(TaskResult *r, const TaskPlan *plan, const RecordStore *records, const char *key)
+Status task_result_make(TaskResult *r, const TaskPlan *plan, const RecordStore *records, const DigestHex *key)
 {
     double *value = NULL;
     Status st;
 
-    *r = (TaskResult){.plan = plan};
-    memcpy(r->key.text, key, sizeof r->key.text);
+    *r = (TaskResult){.plan = plan, .key = *key};
     TRY_GOTO(MEM_NEW(r->record, (size_t)plan->count), st, failed);
     TRY_GOTO(MEM_NEW(value, (size_t)plan->count), st, failed);
     for (int64_t i = 0; i < plan->count; i++) {
-        const ScoreRecord *record = records_find(records, key, plan->first + i);
+        const ScoreRecord *record = records_find(records, key->text, plan->first + i);
         if (record == NULL || record->n_choice != plan->scored.doc[plan->first + i].n_choice) {
             st = FAIL(LT_E_FAIL, "%s: no complete record of document %lld", plan->scored.path, (long long)(plan->first + i));
             goto failed;

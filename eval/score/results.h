@@ -35,7 +35,7 @@ typedef struct ScoreResult {
 } ScoreResult;
 
 /* Gathers the records of a task and computes its metrics. LT_E_FAIL if one is missing. */
-Status task_result_make(TaskResult *r, const TaskPlan *plan, const RecordStore *records, const char *key);
+Status task_result_make(TaskResult *r, const TaskPlan *plan, const RecordStore *records, const DigestHex *key);
 void task_result_release(TaskResult *r);
 
 /* What makes two results files the same: the keys and the documents of all tasks. */

@@ -154,7 +154,7 @@ Status subject_result(const Subject *s, const RecordStore *records, double secon
     };
     TRY(MEM_NEW(out->task, s->plan->n_task));
     for (size_t i = 0; i < s->plan->n_task; i++) {
-        st = task_result_make(&out->task[i], &s->plan->task[i], records, s->key[i].text);
+        st = task_result_make(&out->task[i], &s->plan->task[i], records, &s->key[i]);
         if (st != LT_OK)
             goto failed;
         out->n_task++;
