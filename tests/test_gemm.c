@@ -1,0 +1,486 @@
+/* op_gemm on the CPU: right to the rounding, and the same bits whatever travels along. Every test walks the instruction levels this machine has. */
+#include "tests/check.h"
+
+#include "core/half.h"
+#include "core/mem.h"
+#include "kernels/ops.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUARD = 3 }; /* rows in front of and behind C, which nobody may touch */
+
+static const char *const LEVEL[] = {"generic", "avx2", "avx512", "avx512-bf16"};
+enum { N_LEVEL = sizeof LEVEL / sizeof *LEVEL };
+
+/* False: this machine does not go that far. */
+static bool open_at(Device **dev, int level, int n_thread)
+{
+    setenv("LETHE_CPU", LEVEL[level], 1);
+    CHECK_OK(device_open(dev, "cpu", n_thread));
+    unsetenv("LETHE_CPU");
+    if (strcmp(device_class(*dev) + strlen("cpu-"), LEVEL[level]) == 0)
+        return true;
+    device_close(*dev);
+    return false;
+}
+
+static double read_at(Tensor t, int64_t row, int64_t col)
+{
+    const int64_t at = row * t.stride + col;
+
+    switch (t.dtype) {
+    case LT_F32: return (double)((const float *)t.data)[at];
+    case LT_BF16: return (double)bf16_to_f32(((const uint16_t *)t.data)[at]);
+    case LT_F16: return (double)f16_to_f32(((const uint16_t *)t.data)[at]);
+    default: return ((const double *)t.data)[at];
+    }
+}
+
+static void write_at(Tensor t, int64_t row, int64_t col, double value)
+{
+    const int64_t at = row * t.stride + col;
+
+    switch (t.dtype) {
+    case LT_F32: ((float *)t.data)[at] = (float)value; break;
+    case LT_BF16: ((uint16_t *)t.data)[at] = f32_to_bf16((float)value); break;
+    case LT_F16: ((uint16_t *)t.data)[at] = f32_to_f16((float)value); break;
+    default: ((double *)t.data)[at] = value; break;
+    }
+}
+
+/* rows x cols of memory with `pad` columns and, for C, GUARD rows around; everything is NaN. */
+static Tensor make_tensor(DType dtype, int64_t rows, int64_t cols, int64_t pad, int guard)
+{
+    const int64_t stride = cols + pad, all = rows + 2 * guard;
+    Tensor t = {NULL, dtype, all, stride, stride};
+
+    t.data = mem_take((size_t)(all * stride), dtype_bytes(dtype));
+    assert_non_null(t.data);
+    for (int64_t i = 0; i < all; i++)
+        for (int64_t j = 0; j < stride; j++)
+            write_at(t, i, j, (double)NAN);
+    t.data = (char *)t.data + (size_t)(guard * stride) * dtype_bytes(dtype);
+    t.rows = rows;
+    t.cols = cols;
+    return t;
+}
+
+static void free_tensor(Tensor t, int guard)
+{
+    if (t.data != NULL)
+        mem_free((char *)t.data - (size_t)(guard * t.stride) * dtype_bytes(t.dtype));
+}
+
+static void fill(Tensor t, TestRandom *r)
+{
+    for (int64_t i = 0; i < t.rows; i++)
+        for (int64_t j = 0; j < t.cols; j++)
+            write_at(t, i, j, test_uniform(r, -1.0, 1.0));
+}
+
+static Tensor make_operand(DType dtype, GemmOp op, int64_t rows, int64_t cols, int64_t pad, TestRandom *r)
+{
+    Tensor t = op == GEMM_N ? make_tensor(dtype, rows, cols, pad, 0) : make_tensor(dtype, cols, rows, pad, 0);
+
+    fill(t, r);
+    return t;
+}
+
+/* ---- right to the rounding -------------------------------------------------------------------------------------------------- */
+
+static double unit_of(DType dtype) { return dtype == LT_F64 ? 0x1p-53 : dtype == LT_F32 ? 0x1p-24 : dtype == LT_BF16 ? 0x1p-8 : 0x1p-11; }
+
+/* One rounding a product and a sum in k steps, each of at most the sum of all sizes; three more for alpha, c and bias; one on writing. */
+static void check_element(const GemmArgs *g, Tensor before, int64_t i, int64_t j, int64_t k)
+{
+    const double unit = g->a.dtype == LT_F64 ? 0x1p-53 : 0x1p-24, alpha = g->alpha == 0.0f ? 1.0 : (double)g->alpha;
+    double sum = 0.0, size = 0.0, want, bound;
+    const double got = read_at(g->c, i, j);
+
+    for (int64_t p = 0; p < k; p++) {
+        const double x = g->op_a == GEMM_N ? read_at(g->a, i, p) : read_at(g->a, p, i);
+        const double y = g->op_b == GEMM_N ? read_at(g->b, p, j) : read_at(g->b, j, p);
+
+        sum += x * y;
+        size += fabs(x * y);
+    }
+    want = alpha * sum;
+    size *= fabs(alpha);
+    bound = (double)(2 * k) * unit * size;
+    if (g->beta != 0.0f) {
+        want += read_at(before, i, j);
+        size += fabs(read_at(before, i, j));
+    }
+    if (tensor_is_set(g->bias)) {
+        want += read_at(g->bias, 0, j);
+        size += fabs(read_at(g->bias, 0, j));
+    }
+    bound += 3.0 * unit * size + unit_of(g->c.dtype) * fabs(want);
+    if (!(fabs(got - want) <= 1.01 * bound + 0x1p-25)) /* F16 below 2^-14 is spaced 2^-24 apart */
+        fail_msg("c[%lld,%lld] is %.9g, expected %.9g within %.3g (k %lld, a %s, c %s, op %d %d, beta %g)", (long long)i, (long long)j, got, want,
+                 bound, (long long)k, dtype_name(g->a.dtype), dtype_name(g->c.dtype), (int)g->op_a, (int)g->op_b, (double)g->beta);
+}
+
+/* All NaN, as it was made. */
+static void check_guard(Tensor c)
+{
+    for (int64_t i = -GUARD; i < c.rows + GUARD; i++)
+        for (int64_t j = 0; j < c.stride; j++)
+            if ((i < 0 || i >= c.rows || j >= c.cols) && !isnan(read_at(c, i, j)))
+                fail_msg("wrote outside of c[%lld,%lld] at [%lld,%lld]", (long long)c.rows, (long long)c.cols, (long long)i, (long long)j);
+}
+
+typedef struct Shape {
+    int64_t m, n, k, pad;
+} Shape;
+
+/* variant: 0 plain on a C of NaN, 1 beta 1, 2 bias and alpha, 3 all of it. */
+static void check_product(Device *dev, Shape s, DType ab, DType c, GemmOp op_a, GemmOp op_b, int variant, TestRandom *r)
+{
+    GemmArgs g = {.op_a = op_a, .op_b = op_b, .alpha = variant >= 2 ? -0.75f : 0.0f, .beta = variant % 2 ? 1.0f : 0.0f};
+    Tensor before = make_tensor(c, s.m, s.n, s.pad, GUARD);
+
+    g.a = make_operand(ab, op_a, s.m, s.k, s.pad, r);
+    g.b = make_operand(ab, op_b, s.k, s.n, s.pad, r);
+    g.c = make_tensor(c, s.m, s.n, s.pad, GUARD);
+    if (variant >= 2)
+        g.bias = make_operand(variant == 2 ? c : ab, GEMM_N, 1, s.n, 0, r);
+    if (variant % 2) {
+        fill(before, r);
+        CHECK_OK(device_copy(dev, g.c, before));
+    }
+    CHECK_OK(op_gemm(dev, &g));
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < s.n; j++)
+            check_element(&g, before, i, j, s.k);
+    check_guard(g.c);
+    free_tensor(g.a, 0);
+    free_tensor(g.b, 0);
+    free_tensor(g.bias, 0);
+    free_tensor(g.c, GUARD);
+    free_tensor(before, GUARD);
+}
+
+static void test_gemm_is_right_for_all_dtypes_and_forms(void **state)
+{
+    static const Shape shape[] = {{1, 1, 1, 0},   {1, 64, 7, 0},   {3, 17, 33, 5},   {5, 130, 65, 1}, {16, 16, 128, 0},
+                                  {2, 65, 2, 3}, {13, 32, 257, 0}, {65, 31, 300, 2}, {193, 70, 40, 0}, {257, 9, 24, 7}};
+    static const DType type[][2] = {{LT_F32, LT_F32},  {LT_BF16, LT_BF16}, {LT_BF16, LT_F32}, {LT_F16, LT_F16},
+                                    {LT_F16, LT_F32}, {LT_F64, LT_F64}};
+    TestRandom r = {20};
+    int variant = 0;
+
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++) {
+        Device *dev;
+
+        if (!open_at(&dev, level, 2))
+            continue;
+        for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
+            for (size_t t = 0; t < sizeof type / sizeof *type; t++)
+                for (int form = 0; form < 4; form++)
+                    check_product(dev, shape[s], type[t][0], type[t][1], form & 1 ? GEMM_T : GEMM_N, form & 2 ? GEMM_T : GEMM_N, variant++ % 5 % 4,
+                                  &r);
+        device_close(dev);
+    }
+}
+
+/* ---- the same bits ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct Form {
+    const char *name;
+    GemmOp op_a, op_b;
+    float beta;
+} Form;
+
+static const Form FORM[] = {{"y = x W^T", GEMM_N, GEMM_T, 0.0f}, {"dx = dy W", GEMM_N, GEMM_N, 0.0f}, {"dW += dy^T x", GEMM_T, GEMM_N, 1.0f}};
+enum { N_FORM = sizeof FORM / sizeof *FORM };
+
+static Tensor rows_of(Tensor a, GemmOp op, int64_t from, int64_t n) { return op == GEMM_N ? tensor_rows(a, from, n) : tensor_cols(a, from, n); }
+
+/* C of rows [from, from + m) of a; with beta 1 it starts from ones. */
+static void multiply_rows(Device *dev, const Form *form, Tensor c, Tensor a, Tensor b, int64_t from, int64_t m)
+{
+    const GemmArgs g = {.a = rows_of(a, form->op_a, from, m), .b = b, .c = tensor_rows(c, 0, m), .op_a = form->op_a, .op_b = form->op_b,
+                        .beta = form->beta};
+
+    for (int64_t i = 0; i < m * c.stride; i++)
+        write_at(c, 0, i, form->beta != 0.0f ? 1.0 : (double)NAN);
+    CHECK_OK(op_gemm(dev, &g));
+}
+
+static void check_rows(Device *dev, const Form *form, Tensor want, Tensor c, Tensor a, Tensor b, int64_t from, int64_t m)
+{
+    const size_t row = (size_t)c.cols * dtype_bytes(c.dtype);
+
+    multiply_rows(dev, form, c, a, b, from, m);
+    for (int64_t i = 0; i < m; i++)
+        if (memcmp((char *)c.data + (size_t)i * row, (char *)want.data + (size_t)(from + i) * row, row) != 0)
+            fail_msg("%s, %s, %s: row %lld of %lld differs from row %lld of %lld", device_class(dev), form->name, dtype_name(a.dtype), (long long)i,
+                     (long long)m, (long long)(from + i), (long long)want.rows);
+}
+
+enum { ROWS_MAX = 300 };
+
+typedef struct Operands {
+    Tensor a, b, c, want;
+} Operands;
+
+static Operands make_operands(const Form *form, DType dtype, int64_t n, int64_t k)
+{
+    TestRandom r = {(uint64_t)(n * k) + (uint64_t)dtype};
+    const DType out = form->beta != 0.0f ? LT_F32 : dtype;
+
+    return (Operands){
+        .a = make_operand(dtype, form->op_a, ROWS_MAX, k, 0, &r),
+        .b = make_operand(dtype, form->op_b, k, n, 0, &r),
+        .c = make_tensor(out, ROWS_MAX, n, 0, 0),
+        .want = make_tensor(out, ROWS_MAX, n, 0, 0),
+    };
+}
+
+static void free_operands(Operands *o)
+{
+    free_tensor(o->a, 0);
+    free_tensor(o->b, 0);
+    free_tensor(o->c, 0);
+    free_tensor(o->want, 0);
+}
+
+/* Rows moved, added and removed: m = 1, 1 + step, ..., 300, each at another start. */
+static void check_all_m(int level, const Form *form, DType dtype, int64_t n, int64_t k, int step)
+{
+    Operands o = make_operands(form, dtype, n, k);
+    Device *dev;
+
+    if (open_at(&dev, level, 2)) {
+        multiply_rows(dev, form, o.want, o.a, o.b, 0, ROWS_MAX);
+        for (int64_t m = 1; m <= ROWS_MAX; m += step)
+            check_rows(dev, form, o.want, o.c, o.a, o.b, m * 97 % (ROWS_MAX - m + 1), m);
+        device_close(dev);
+    }
+    free_operands(&o);
+}
+
+static void test_gemm_rows_do_not_depend_on_m(void **state)
+{
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++)
+        for (int f = 0; f < N_FORM; f++) {
+            const int step = level == 0 ? 23 : level == 1 ? 5 : 1;
+
+            check_all_m(level, &FORM[f], LT_F32, 80, 300, step);
+            check_all_m(level, &FORM[f], LT_BF16, 80, 300, step);
+            check_all_m(level, &FORM[f], LT_F16, 33, 61, 29);
+        }
+}
+
+/* Long sums are where a library changes its blocks; n of a LoRA factor; k of one. */
+static void test_gemm_rows_do_not_depend_on_m_in_long_sums(void **state)
+{
+    (void)state;
+    for (int level = 1; level < N_LEVEL; level++)
+        for (int f = 0; f < N_FORM; f++)
+            for (int d = LT_F32; d <= LT_BF16; d++) {
+                check_all_m(level, &FORM[f], (DType)d, 64, 4099, 31);
+                check_all_m(level, &FORM[f], (DType)d, 16, 1408, 17);
+                check_all_m(level, &FORM[f], (DType)d, 192, 16, 17);
+            }
+}
+
+static void test_gemm_does_not_depend_on_threads(void **state)
+{
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++)
+        for (int f = 0; f < N_FORM; f++)
+            for (int d = LT_F32; d <= LT_F16; d++) {
+                Operands o = make_operands(&FORM[f], (DType)d, 200, 270);
+
+                for (int n_thread = 1; n_thread <= 4; n_thread *= 2) {
+                    Device *dev;
+
+                    if (!open_at(&dev, level, n_thread))
+                        continue;
+                    if (n_thread == 1)
+                        multiply_rows(dev, &FORM[f], o.want, o.a, o.b, 0, ROWS_MAX);
+                    check_rows(dev, &FORM[f], o.want, o.c, o.a, o.b, 0, ROWS_MAX);
+                    check_rows(dev, &FORM[f], o.want, o.c, o.a, o.b, 11, 21);
+                    device_close(dev);
+                }
+                free_operands(&o);
+            }
+}
+
+/* A neighbour full of NaN and infinity is somebody else's trouble. */
+static void test_gemm_does_not_mix_rows(void **state)
+{
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++)
+        for (int d = LT_F32; d <= LT_F16; d++) {
+            Operands o = make_operands(&FORM[0], (DType)d, 70, 45);
+            Device *dev;
+
+            if (open_at(&dev, level, 2)) {
+                multiply_rows(dev, &FORM[0], o.want, o.a, o.b, 0, ROWS_MAX);
+                for (int64_t i = 0; i < ROWS_MAX; i++)
+                    for (int64_t p = 0; p < o.a.cols && i % 7 != 3; p++)
+                        write_at(o.a, i, p, i % 2 ? (double)NAN : (double)INFINITY);
+                multiply_rows(dev, &FORM[0], o.c, o.a, o.b, 0, ROWS_MAX);
+                for (int64_t i = 0; i < ROWS_MAX; i++)
+                    for (int64_t j = 0; j < o.c.cols; j++)
+                        if (i % 7 == 3 ? read_at(o.c, i, j) != read_at(o.want, i, j) : isfinite(read_at(o.c, i, j)))
+                            fail_msg("%s: c[%lld,%lld] is %g", LEVEL[level], (long long)i, (long long)j, read_at(o.c, i, j));
+                device_close(dev);
+            }
+            free_operands(&o);
+        }
+}
+
+/* Our kernels with FMA promise one chain per element. It is what makes blocks of k free to change. */
+static void test_gemm_f32_is_one_fused_chain(void **state)
+{
+    Operands o = make_operands(&FORM[0], LT_F32, 37, 700);
+    Device *dev;
+
+    (void)state;
+    if (!open_at(&dev, 1, 2)) {
+        free_operands(&o);
+        test_skip("no AVX2 here");
+    }
+    multiply_rows(dev, &FORM[0], o.c, o.a, o.b, 0, 20);
+    for (int64_t i = 0; i < 20; i++)
+        for (int64_t j = 0; j < 37; j++) {
+            float sum = 0.0f;
+
+            for (int64_t p = 0; p < 700; p++)
+                sum = fmaf((float)read_at(o.a, i, p), (float)read_at(o.b, j, p), sum);
+            assert_true((double)sum == read_at(o.c, i, j));
+        }
+    device_close(dev);
+    free_operands(&o);
+}
+
+/* ---- the front door --------------------------------------------------------------------------------------------------------- */
+
+static void test_gemm_refuses_what_does_not_fit(void **state)
+{
+    float x[64] = {0};
+    Device *dev;
+    const Tensor t46 = tensor_of(x, LT_F32, 4, 6), t56 = tensor_of(x, LT_F32, 5, 6), t45 = tensor_of(x, LT_F32, 4, 5);
+    const GemmArgs good = {.a = t46, .b = t56, .c = t45, .op_b = GEMM_T};
+    GemmArgs g;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    CHECK_OK(op_gemm(dev, &good));
+    g = good, g.b = t46;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: c is f32 [4, 5], expected f32 [4, 4]");
+    g = good, g.op_b = GEMM_N;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: b is f32 [5, 6], expected f32 [6, 6]");
+    g = good, g.b.dtype = LT_BF16;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: b is bf16");
+    g = good, g.c.dtype = LT_BF16;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: c is bf16");
+    g = good, g.a.dtype = LT_I32;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a is i32");
+    g = good, g.bias = t45;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: bias is f32 [4, 5], expected f32 [1, 5]");
+    g = good, g.beta = 0.5f;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "beta is 0.5");
+    g = good, g.a.stride = 5;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a has row stride 5");
+    g = good, g.a.data = NULL;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a [4, 6] has no memory");
+    device_close(dev);
+}
+
+static void test_gemm_of_nothing(void **state)
+{
+    float c[6] = {1, 2, 3, 4, 5, 6};
+    Device *dev;
+    GemmArgs g = {.a = tensor_of(c, LT_F32, 0, 2), .b = tensor_of(c, LT_F32, 0, 3), .c = tensor_of(c, LT_F32, 2, 3), .op_a = GEMM_T, .beta = 1.0f};
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    CHECK_OK(op_gemm(dev, &g));
+    assert_true(c[0] == 1.0f && c[5] == 6.0f);
+    g.beta = 0.0f;
+    CHECK_OK(op_gemm(dev, &g));
+    assert_true(c[0] == 0.0f && c[5] == 0.0f);
+    g = (GemmArgs){.a = tensor_of(NULL, LT_F32, 0, 2), .b = tensor_of(c, LT_F32, 3, 2), .c = tensor_of(NULL, LT_F32, 0, 3), .op_b = GEMM_T};
+    CHECK_OK(op_gemm(dev, &g));
+    device_close(dev);
+}
+
+static void test_gemm_meter_counts_when_on(void **state)
+{
+    float x[64] = {0};
+    Device *dev;
+    const GemmArgs g = {.a = tensor_of(x, LT_F32, 4, 6), .b = tensor_of(x, LT_F32, 5, 6), .c = tensor_of(x, LT_F32, 4, 5), .op_b = GEMM_T};
+    GemmMeter *meter;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    meter = device_gemm_meter(dev);
+    CHECK_OK(op_gemm(dev, &g));
+    assert_int_equal(meter->calls, 0);
+    meter->on = true;
+    CHECK_OK(op_gemm(dev, &g));
+    CHECK_OK(op_gemm(dev, &g));
+    assert_int_equal(meter->calls, 2);
+    check_close("flops", meter->flops, 2.0 * 2 * 4 * 5 * 6, 0.0, 0.0);
+    assert_true(meter->seconds > 0.0);
+    device_close(dev);
+}
+
+/* Wherever memory runs out, the call says so and the next one works. */
+static void test_gemm_survives_lack_of_memory(void **state)
+{
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++)
+        for (uint64_t n = 1;; n++) {
+            Operands o = make_operands(&FORM[2], LT_BF16, 70, 40);
+            const GemmArgs g = {.a = o.a, .b = o.b, .c = o.c, .op_a = GEMM_T};
+            Device *dev;
+            Status st;
+
+            if (!open_at(&dev, level, 2)) {
+                free_operands(&o);
+                break;
+            }
+            mem_fail_at(n);
+            st = op_gemm(dev, &g);
+            mem_fail_at(0);
+            if (st != LT_OK) {
+                CHECK_FAILS(st, LT_E_NOMEM, "out of memory");
+                CHECK_OK(op_gemm(dev, &g));
+            }
+            device_close(dev);
+            free_operands(&o);
+            if (st == LT_OK) {
+                assert_true(n > 1);
+                break;
+            }
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gemm_is_right_for_all_dtypes_and_forms),
+        cmocka_unit_test(test_gemm_rows_do_not_depend_on_m),
+        cmocka_unit_test(test_gemm_rows_do_not_depend_on_m_in_long_sums),
+        cmocka_unit_test(test_gemm_does_not_depend_on_threads),
+        cmocka_unit_test(test_gemm_does_not_mix_rows),
+        cmocka_unit_test(test_gemm_f32_is_one_fused_chain),
+        cmocka_unit_test(test_gemm_refuses_what_does_not_fit),
+        cmocka_unit_test(test_gemm_of_nothing),
+        cmocka_unit_test(test_gemm_meter_counts_when_on),
+        cmocka_unit_test(test_gemm_survives_lack_of_memory),
+    };
+
+    return TEST_MAIN(tests);
+}
