@@ -52,9 +52,13 @@ void tensor_arena_plan(TensorArena *a, Device *dev) { *a = (TensorArena){.dev = 
 
 Status tensor_arena_open(TensorArena *a, Device *dev, size_t bytes)
 {
+    size_t free_bytes, total_bytes;
     void *base;
+    const Status st = device_alloc(dev, bytes, &base);
 
-    TRY(device_alloc(dev, bytes, &base));
+    if (st == LT_E_NOMEM && device_memory(dev, &free_bytes, &total_bytes) == LT_OK)
+        return status_wrap(st, "%zu bytes needed on device '%s', %zu free", bytes, device_backend(dev), free_bytes);
+    TRY(st);
     *a = (TensorArena){.dev = dev, .base = base, .bytes = bytes};
     return LT_OK;
 }

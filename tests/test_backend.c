@@ -1,0 +1,178 @@
+/* The CPU's table, slot by slot: which ops it has and which it does not have yet, by name. Filling a slot or losing one fails here until the list says
+ * so too; an op that is not there says that it is not there. */
+#include "tests/check.h"
+
+#include "kernels/backend.h"
+#include "kernels/ops.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef enum Presence { EMPTY, FILLED } Presence;
+
+typedef Status Door(Device *dev);
+
+typedef struct Slot {
+    const char *name;
+    size_t at;
+    Presence presence;
+    Door *door; /* the op with arguments that mean nothing; NULL: not an op */
+} Slot;
+
+static const Tensor none;
+
+static Status door_gemm(Device *dev) { return op_gemm(dev, &(GemmArgs){0}); }
+static Status door_gemm_pack(Device *dev) { return op_gemm_pack(dev, none, none, GEMM_WIDE); }
+static Status door_embed(Device *dev) { return op_embed(dev, none, none, none); }
+static Status door_embed_grad(Device *dev) { return op_embed_grad(dev, none, none, none); }
+static Status door_gather(Device *dev) { return op_gather(dev, none, none, none); }
+static Status door_scatter(Device *dev) { return op_scatter(dev, none, none, none); }
+static Status door_bias_grad(Device *dev) { return op_bias_grad(dev, none, none); }
+static Status door_rmsnorm(Device *dev) { return op_rmsnorm(dev, none, none, none, none, 1e-5f); }
+static Status door_rmsnorm_grad(Device *dev) { return op_rmsnorm_grad(dev, none, none, none, none, none, none, 0.0f); }
+static Status door_rope(Device *dev) { return op_rope(dev, none, none, none, none, 1); }
+static Status door_swiglu(Device *dev) { return op_swiglu(dev, none, none); }
+static Status door_swiglu_grad(Device *dev) { return op_swiglu_grad(dev, none, none, none); }
+static Status door_dropout(Device *dev) { return op_dropout(dev, none, none, 0.1f, &(DropoutKey){0}); }
+static Status door_axpy(Device *dev) { return op_axpy(dev, none, none, 1.0f); }
+static Status door_sub(Device *dev) { return op_sub(dev, none, none, none); }
+static Status door_scale(Device *dev) { return op_scale(dev, none, 1.0f); }
+static Status door_cast(Device *dev) { return op_cast(dev, none, none); }
+static Status door_attn(Device *dev) { return op_attn(dev, &(AttnArgs){0}); }
+static Status door_attn_grad(Device *dev) { return op_attn_grad(dev, &(AttnGradArgs){0}); }
+static Status door_kv_write(Device *dev) { return op_kv_write(dev, none, none, none, none, none); }
+static Status door_attn_cached(Device *dev) { return op_attn_cached(dev, &(AttnCachedArgs){0}); }
+static Status door_xent(Device *dev) { return op_xent(dev, none, none, none, none, none); }
+static Status door_logprob(Device *dev) { return op_logprob(dev, none, none, none, none, none); }
+static Status door_argmax(Device *dev) { return op_argmax(dev, none, none); }
+static Status door_sample(Device *dev) { return op_sample(dev, none, none, none, none); }
+static Status door_sumsq(Device *dev) { return op_sumsq(dev, &(double){0}, none); }
+static Status door_adamw(Device *dev) { return op_adamw(dev, &(OptimArgs){0}); }
+static Status door_lion(Device *dev) { return op_lion(dev, &(OptimArgs){0}); }
+static Status door_gram_values(Device *dev) { return op_gram_values(dev, NULL, none); }
+static Status door_svd_values(Device *dev) { return op_svd_values(dev, NULL, none); }
+static Status door_svd(Device *dev) { return op_svd(dev, none, NULL, none, none); }
+static Status door_svd_topk(Device *dev) { return op_svd_topk(dev, none, NULL, none, none, &(TopkArgs){0}); }
+static Status door_qr(Device *dev) { return op_qr(dev, none, none, none); }
+
+#define OP(slot, presence) {#slot, offsetof(Backend, slot), presence, door_##slot}
+#define OTHER(slot) {#slot, offsetof(Backend, slot), FILLED, NULL}
+
+static const Slot SLOT[] = {
+    OTHER(open),
+    OTHER(close),
+    OTHER(alloc),
+    OTHER(release),
+    OTHER(upload),
+    OTHER(download),
+    OTHER(copy),
+    OTHER(fill_zero),
+    OTHER(sync),
+    OTHER(memory),
+    OTHER(mark),
+    OTHER(elapsed),
+    OP(gemm, FILLED),
+    OTHER(gemm_pack_bytes), /* always there and always 0: packing does not help on the CPU, so there is no gemm_pack */
+    OP(gemm_pack, EMPTY),
+    OP(embed, FILLED),
+    OP(embed_grad, EMPTY),
+    OP(gather, FILLED),
+    OP(scatter, FILLED),
+    OP(bias_grad, EMPTY),
+    OP(rmsnorm, FILLED),
+    OP(rmsnorm_grad, EMPTY),
+    OP(rope, FILLED),
+    OP(swiglu, FILLED),
+    OP(swiglu_grad, EMPTY),
+    OP(dropout, EMPTY),
+    OP(axpy, FILLED),
+    OP(sub, FILLED),
+    OP(scale, FILLED),
+    OP(cast, FILLED),
+    OP(attn, FILLED),
+    OP(attn_grad, EMPTY),
+    OP(kv_write, EMPTY),
+    OP(attn_cached, EMPTY),
+    OP(xent, FILLED),
+    OP(logprob, FILLED),
+    OP(argmax, FILLED),
+    OP(sample, EMPTY),
+    OP(sumsq, EMPTY),
+    OP(adamw, EMPTY),
+    OP(lion, EMPTY),
+    OP(gram_values, EMPTY),
+    OP(svd_values, EMPTY),
+    OP(svd, EMPTY),
+    OP(svd_topk, EMPTY),
+    OP(qr, EMPTY),
+};
+enum { N_SLOT = sizeof SLOT / sizeof *SLOT };
+
+static bool is_filled(const Backend *table, const Slot *slot)
+{
+    static const char empty[sizeof(void *)];
+
+    return memcmp((const char *)table + slot->at, empty, sizeof empty) != 0;
+}
+
+static void test_backend_lists_every_slot(void **state)
+{
+    (void)state;
+    assert_int_equal(N_SLOT * sizeof(void (*)(void)), sizeof(Backend) - offsetof(Backend, open));
+    for (int i = 0; i < N_SLOT; i++)
+        assert_int_equal(SLOT[i].at, offsetof(Backend, open) + (size_t)i * sizeof(void (*)(void)));
+}
+
+static void test_backend_cpu_has_the_ops_it_should(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SLOT; i++)
+        if (is_filled(&backend_cpu, &SLOT[i]) != (SLOT[i].presence == FILLED))
+            fail_msg("cpu: slot '%s' is %s, the list says otherwise", SLOT[i].name, SLOT[i].presence == FILLED ? "empty" : "filled");
+}
+
+static void test_backend_empty_slots_answer_unsupported(void **state)
+{
+    char text[96];
+    Device *dev;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    for (int i = 0; i < N_SLOT; i++)
+        if (SLOT[i].presence == EMPTY) {
+            snprintf(text, sizeof text, "the cpu backend has no kernel for %s", SLOT[i].name);
+            CHECK_FAILS(SLOT[i].door(dev), LT_E_UNSUPPORTED, text);
+        }
+    assert_int_equal(op_gemm_pack_bytes(dev, tensor_of(text, LT_BF16, 4, 4), GEMM_NARROW), 0);
+    device_close(dev);
+}
+
+/* With a table that has nothing, every front door has to notice: none may run into a null pointer. */
+static void test_backend_every_front_door_looks_at_its_slot(void **state)
+{
+    Backend nothing = backend_cpu;
+    Device *dev;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    memset((char *)&nothing + offsetof(Backend, gemm), 0, sizeof nothing - offsetof(Backend, gemm));
+    dev->table = &nothing;
+    for (int i = 0; i < N_SLOT; i++)
+        if (SLOT[i].door != NULL)
+            CHECK_FAILS(SLOT[i].door(dev), LT_E_UNSUPPORTED, SLOT[i].name);
+    assert_int_equal(op_gemm_pack_bytes(dev, tensor_of(&nothing, LT_BF16, 4, 4), GEMM_NARROW), 0);
+    dev->table = &backend_cpu;
+    device_close(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_backend_lists_every_slot),
+        cmocka_unit_test(test_backend_cpu_has_the_ops_it_should),
+        cmocka_unit_test(test_backend_empty_slots_answer_unsupported),
+        cmocka_unit_test(test_backend_every_front_door_looks_at_its_slot),
+    };
+
+    return TEST_MAIN(tests);
+}

@@ -1,0 +1,227 @@
+/* Devices, transfers, and the tensors and arenas on them. */
+#include "tests/check.h"
+
+#include "core/mem.h"
+#include "kernels/device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static Device *open_cpu(int n_thread)
+{
+    Device *dev;
+
+    CHECK_OK(device_open(&dev, "cpu", n_thread));
+    return dev;
+}
+
+static void test_device_open_knows_its_names(void **state)
+{
+    Device *dev = NULL;
+
+    (void)state;
+    CHECK_FAILS(device_open(&dev, "gpu", 1), LT_E_USAGE, "unknown device 'gpu'");
+    CHECK_FAILS(device_open(&dev, "", 1), LT_E_USAGE, "unknown device ''");
+    CHECK_FAILS(device_open(&dev, "cpu:1", 1), LT_E_USAGE, "'cpu:1': the cpu has no index");
+    CHECK_FAILS(device_open(&dev, "cpux", 1), LT_E_USAGE, "unknown device 'cpux'");
+    CHECK_FAILS(device_open(&dev, "cpu", -1), LT_E_USAGE, "-1 threads");
+    assert_null(dev);
+}
+
+static void test_device_open_counts_threads(void **state)
+{
+    Device *dev = open_cpu(3);
+
+    (void)state;
+    assert_int_equal(pool_threads(device_pool(dev)), 3);
+    assert_non_null(strstr(device_description(dev), "3 threads"));
+    assert_non_null(strstr(device_description(dev), "oneDNN "));
+    assert_string_equal(device_backend(dev), "cpu");
+    device_close(dev);
+    dev = open_cpu(0);
+    assert_int_equal(pool_threads(device_pool(dev)), pool_processors());
+    device_close(dev);
+    CHECK_OK(device_open(&dev, "auto", 1));
+    assert_non_null(strstr(device_description(dev), "1 thread,"));
+    device_close(dev);
+    device_close(NULL);
+}
+
+static void test_device_level_is_lowered_by_the_environment(void **state)
+{
+    static const char *const name[] = {"generic", "avx2", "avx512", "avx512-bf16"};
+    char full[32], was[32] = "";
+    Device *dev = open_cpu(1);
+
+    (void)state;
+    snprintf(full, sizeof full, "%s", device_class(dev));
+    device_close(dev);
+    assert_memory_equal(full, "cpu-", 4);
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        setenv("LETHE_CPU", name[i], 1);
+        dev = open_cpu(1);
+        /* either what was asked for or, above what the machine has, what it has: from there on it stays the same */
+        if (strcmp(device_class(dev) + 4, name[i]) != 0)
+            assert_string_equal(device_class(dev), full);
+        assert_string_not_equal(strcmp(was, full) == 0 ? "" : device_class(dev), was);
+        snprintf(was, sizeof was, "%s", device_class(dev));
+        device_close(dev);
+    }
+    assert_string_equal(was, full);
+    setenv("LETHE_CPU", "sse9", 1);
+    CHECK_FAILS(device_open(&dev, "cpu", 1), LT_E_USAGE, "LETHE_CPU: unknown value 'sse9'");
+    unsetenv("LETHE_CPU");
+}
+
+static void test_device_open_survives_lack_of_memory(void **state)
+{
+    const int64_t held = mem_held();
+    Device *dev;
+    Status st = LT_E_NOMEM;
+
+    (void)state;
+    for (uint64_t n = 1; st != LT_OK; n++) {
+        mem_fail_at(n);
+        st = device_open(&dev, "cpu", 2);
+        mem_fail_at(0);
+        if (st != LT_OK)
+            CHECK_FAILS(st, LT_E_NOMEM, "out of memory");
+        else
+            assert_true(n > 3);
+    }
+    device_close(dev);
+    assert_int_equal(mem_held(), held);
+}
+
+static void test_device_memory_is_aligned(void **state)
+{
+    Device *dev = open_cpu(1);
+    size_t free_bytes = 0, total_bytes = 0;
+    void *block[9];
+
+    (void)state;
+    for (size_t i = 0; i < 9; i++) {
+        CHECK_OK(device_alloc(dev, i * 37, &block[i]));
+        assert_int_equal((uintptr_t)block[i] % 256, 0);
+        memset(block[i], 0xa5, i * 37);
+    }
+    for (size_t i = 0; i < 9; i++)
+        device_release(dev, block[i]);
+    device_release(dev, NULL);
+    CHECK_FAILS(device_alloc(dev, SIZE_MAX, &block[0]), LT_E_NOMEM, "out of memory");
+    CHECK_OK(device_memory(dev, &free_bytes, &total_bytes));
+    assert_true(free_bytes > 0 && free_bytes <= total_bytes);
+    device_close(dev);
+}
+
+/* Two columns of padding: what lies between the rows stays. */
+static void test_device_transfers_keep_to_their_rows(void **state)
+{
+    const int32_t from[6] = {1, 2, 3, 4, 5, 6};
+    int32_t memory[10] = {0}, other[10] = {0}, back[6] = {0};
+    const Tensor t = {memory, LT_I32, 2, 3, 5}, u = {other, LT_I32, 2, 3, 4};
+    Device *dev = open_cpu(1);
+
+    (void)state;
+    CHECK_OK(device_upload(dev, t, from));
+    assert_memory_equal(memory, ((int32_t[10]){1, 2, 3, 0, 0, 4, 5, 6, 0, 0}), sizeof memory);
+    CHECK_OK(device_download(dev, back, t));
+    assert_memory_equal(back, from, sizeof from);
+    CHECK_OK(device_copy(dev, u, t));
+    assert_memory_equal(other, ((int32_t[10]){1, 2, 3, 0, 4, 5, 6, 0, 0, 0}), sizeof other);
+    memory[3] = 9;
+    CHECK_OK(device_fill_zero(dev, t));
+    assert_memory_equal(memory, ((int32_t[10]){0, 0, 0, 9, 0, 0, 0, 0, 0, 0}), sizeof memory);
+    CHECK_FAILS(device_copy(dev, u, tensor_rows(t, 0, 1)), LT_E_FAIL, "copy: from i32 [1, 3] to i32 [2, 3]");
+    CHECK_FAILS(device_copy(dev, u, tensor_of(back, LT_F32, 2, 3)), LT_E_FAIL, "copy: from f32 [2, 3] to i32 [2, 3]");
+    CHECK_OK(device_upload(dev, (Tensor){0}, NULL));
+    CHECK_OK(device_sync(dev));
+    device_close(dev);
+}
+
+static void test_device_measures_time(void **state)
+{
+    Device *dev = open_cpu(1);
+    double seconds = -1.0, backwards = 1.0;
+
+    (void)state;
+    CHECK_OK(device_mark(dev, 0));
+    for (volatile int i = 0; i < 100000; i++)
+        ;
+    CHECK_OK(device_mark(dev, 7));
+    CHECK_OK(device_elapsed(dev, 0, 7, &seconds));
+    CHECK_OK(device_elapsed(dev, 7, 0, &backwards));
+    assert_true(seconds > 0.0 && seconds < 10.0);
+    check_close("backwards", backwards, -seconds, 0.0, 0.0);
+    device_close(dev);
+}
+
+static void test_tensor_views_count_elements(void **state)
+{
+    uint16_t x[40];
+    const Tensor t = {x, LT_BF16, 5, 6, 8}, v = tensor_cols(tensor_rows(t, 2, 3), 1, 4);
+    const Tensor planned = {NULL, LT_BF16, 5, 6, 8};
+
+    (void)state;
+    assert_ptr_equal(v.data, x + 2 * 8 + 1);
+    assert_int_equal(v.rows, 3);
+    assert_int_equal(v.cols, 4);
+    assert_int_equal(v.stride, 8);
+    assert_null(tensor_rows(planned, 2, 3).data);
+    assert_int_equal(dtype_bytes(LT_F64), 8);
+    assert_string_equal(dtype_name(LT_U16), "u16");
+}
+
+static Status carve(TensorArena *a, Tensor out[3])
+{
+    TRY(tensor_arena_take(a, &out[0], LT_F32, 3, 5));
+    TRY(tensor_arena_take(a, &out[1], LT_BF16, 1, 129));
+    return tensor_arena_take(a, &out[2], LT_F64, 0, 7);
+}
+
+static void test_tensor_arena_takes_what_it_planned(void **state)
+{
+    Device *dev = open_cpu(1);
+    TensorArena plan, arena;
+    Tensor t[3];
+    size_t bytes;
+
+    (void)state;
+    tensor_arena_plan(&plan, dev);
+    CHECK_OK(carve(&plan, t));
+    assert_null(t[0].data);
+    bytes = plan.used;
+    assert_int_equal(bytes, 256 + 512);
+    CHECK_OK(tensor_arena_open(&arena, dev, bytes));
+    CHECK_OK(carve(&arena, t));
+    assert_int_equal(arena.used, bytes);
+    assert_int_equal((uintptr_t)t[1].data % 256, 0);
+    assert_ptr_equal(t[1].data, (char *)t[0].data + 256);
+    assert_int_equal(t[1].stride, 129);
+    CHECK_FAILS(tensor_arena_take(&arena, &t[0], LT_F32, 1, 1), LT_E_NOMEM, "the arena of 768 bytes has 0 left, a tensor f32 [1, 1] needs 256");
+    CHECK_FAILS(tensor_arena_take(&plan, &t[0], LT_F64, INT64_MAX, 4), LT_E_NOMEM, "does not fit into the address space");
+    tensor_arena_close(&arena);
+    assert_null(arena.base);
+    mem_fail_at(1);
+    CHECK_FAILS(tensor_arena_open(&arena, dev, 4096), LT_E_NOMEM, "4096 bytes needed on device 'cpu', ");
+    mem_fail_at(0);
+    device_close(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_device_open_knows_its_names),
+        cmocka_unit_test(test_device_open_counts_threads),
+        cmocka_unit_test(test_device_level_is_lowered_by_the_environment),
+        cmocka_unit_test(test_device_open_survives_lack_of_memory),
+        cmocka_unit_test(test_device_memory_is_aligned),
+        cmocka_unit_test(test_device_transfers_keep_to_their_rows),
+        cmocka_unit_test(test_device_measures_time),
+        cmocka_unit_test(test_tensor_views_count_elements),
+        cmocka_unit_test(test_tensor_arena_takes_what_it_planned),
+    };
+
+    return TEST_MAIN(tests);
+}
