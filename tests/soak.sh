@@ -42,7 +42,9 @@ for ((round = 1; round <= rounds; round++)); do
         if [ $((kills % 30)) -eq 0 ]; then (score "$out"); fi
     done
     if ! gather "$out" | cmp -s - "$folder/want"; then
-        echo "round $round: the results differ from the undisturbed ones"
+        echo "round $round: the results differ from the undisturbed ones:"
+        gather "$out" | diff "$folder/want" - | cut -c 1-200 | head -n 5
+        (cd "$out" && find . -type f | sort)
         failed=$((failed + 1))
     fi
     rm -rf "$out"
