@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "eval/tasks/unpack.h"
+#include "tests/world/world.h"
 
 #include <stdio.h>
 #include <zlib.h>
@@ -180,18 +181,15 @@ static void test_open_keeps_escaped_nul(void **state)
     dataset_close(&set);
 }
 
-static void test_open_survives_failed_allocations(void **state)
+/* Opens with the first, second, ... allocation failing until it succeeds: always the same status, never a block left behind. */
+static uint64_t starve(const Task *task, const char *path)
 {
-    (void)state;
-    char room[512];
-    const Str gz = gzipped(two, room, sizeof room);
-    const char *path = test_file(test_folder(), "rows.jsonl.gz", gz.data, gz.len);
     const int64_t held = mem_held();
     uint64_t n = 0;
     for (Status st = LT_E_NOMEM; st != LT_OK;) {
         DataSet set;
         mem_fail_at(++n);
-        st = dataset_open(&set, &task_gsm8k, path);
+        st = dataset_open(&set, task, path);
         mem_fail_at(0);
         if (st == LT_OK)
             dataset_close(&set);
@@ -199,7 +197,61 @@ static void test_open_survives_failed_allocations(void **state)
             CHECK_FAILS(st, LT_E_NOMEM, NULL);
         assert_int_equal(mem_held(), held);
     }
-    assert_true(n > 20);
+    return n;
+}
+
+static void test_open_survives_failed_allocations(void **state)
+{
+    (void)state;
+    char room[512];
+    const Str gz = gzipped(two, room, sizeof room);
+    assert_true(starve(&task_gsm8k, test_file(test_folder(), "rows.jsonl.gz", gz.data, gz.len)) > 20);
+    static const char *const row[] = {
+        "[{\"activity_label\":\"A [b]\",\"ctx_a\":\"c  d\",\"ctx_b\":\"E\",\"endings\":[\"f [title] g\",\"h\",\"i\",\"j\"],\"label\":1}]",
+        "{\"question\":{\"stem\":\"a\",\"choices\":[{\"text\":\"b\",\"label\":\"A\"},{\"text\":\"c\",\"label\":\"B\"},{\"text\":\"d\","
+        "\"label\":\"C\"}]},\"answerKey\":\"A\"}",
+        "{\"sentence\":\"a _ b\",\"option1\":\"c\",\"option2\":\"d\",\"answer\":1}",
+    };
+    for (int i = 0; i < 3; i++)
+        starve(tasks[i], test_file(test_folder(), "rows.jsonl", row[i], strlen(row[i])));
+}
+
+/* Rows of all tasks with random bytes changed, removed and doubled: read or refused, with the file's name, and nothing else. */
+static void test_open_reads_or_refuses_mangled_rows(void **state)
+{
+    (void)state;
+    const char *world = test_folder(), *folder = test_folder();
+    TestRandom random = {20};
+    int refused = 0, read = 0;
+    CHECK_OK(world_make_data(world, 9));
+    for (int round = 0; round < 400; round++) {
+        StrBuf path, data, text;
+        DataSet set;
+        const Task *task = tasks[round % 4];
+        strbuf_init(&path);
+        strbuf_init(&data);
+        strbuf_init(&text);
+        CHECK_OK(path_join(&data, world, "data"));
+        CHECK_OK(dataset_find(&path, task, task->score_split, data.data, NULL));
+        CHECK_OK(file_read(path.data, (size_t)1 << 20, &text));
+        for (uint64_t k = test_random(&random) % 3; k < 3; k++) {
+            const size_t at = test_random(&random) % text.len;
+            text.data[at] = "\"{}[],:\\x0"[test_random(&random) % 10];
+        }
+        const size_t cut = test_random(&random) % 4 == 0 ? test_random(&random) % text.len : text.len;
+        const Status st = dataset_open(&set, task, test_file(folder, "mangled.jsonl", text.data, cut));
+        if (st == LT_OK) {
+            dataset_close(&set);
+            read++;
+        } else {
+            CHECK_FAILS(st, LT_E_INPUT, "mangled.jsonl");
+            refused++;
+        }
+        strbuf_release(&path);
+        strbuf_release(&data);
+        strbuf_release(&text);
+    }
+    assert_true(refused > 100 && read > 10);
 }
 
 static void check_found(const Task *task, const char *split, const char *data, const char *want)
@@ -267,13 +319,42 @@ static void test_find_answers_parquet_with_the_conversion(void **state)
     char want[1024];
     strbuf_init(&path);
     const char *data = test_folder();
-    put(data, "winogrande", "train-00000-of-00001.parquet");
-    const char *parquet = put(data, "winogrande/winogrande_xl", "validation-00000-of-00001.parquet");
-    CHECK_FAILS(dataset_find(&path, &task_winogrande, "train", data, NULL), LT_E_INPUT, "winogrande/train-00000-of-00001.parquet' '");
-    CHECK_FAILS(dataset_find(&path, &task_winogrande, "validation", data, NULL), LT_E_INPUT, "tools/hf_export.py");
+    const char *other = put(data, "winogrande", "rows.parquet");
+    snprintf(want, sizeof want, "python3 tools/hf_export.py '%s' '%s/winogrande/train.jsonl' --split train", other, data);
+    CHECK_FAILS(dataset_find(&path, &task_winogrande, "train", data, NULL), LT_E_INPUT, want);
+    /* Files named after the split come in pieces: the folder stands for all of them. */
+    const char *parquet = put(data, "winogrande/xl", "validation-00000-of-00002.parquet");
+    put(data, "winogrande/xl", "validation-00001-of-00002.parquet");
+    snprintf(want, sizeof want, "python3 tools/hf_export.py '%s/winogrande/xl' '%s/winogrande/validation.jsonl'", data, data);
+    remove(other);
+    CHECK_FAILS(dataset_find(&path, &task_winogrande, "validation", data, NULL), LT_E_INPUT, want);
     snprintf(want, sizeof want, "python3 tools/hf_export.py '%s' '%s/winogrande/validation.jsonl' --split validation", parquet, data);
     CHECK_FAILS(dataset_find(&path, &task_winogrande, "validation", data, parquet), LT_E_INPUT, want);
     strbuf_release(&path);
+}
+
+static void test_find_survives_failed_allocations(void **state)
+{
+    (void)state;
+    const char *data = test_folder();
+    put(data, "winogrande", "dev.json");
+    put(data, "winogrande/hub", "train-0.parquet");
+    static const Status want[] = {LT_OK, LT_E_INPUT, LT_E_USAGE};
+    static const char *const split[] = {"validation", "train", "tset"};
+    for (int i = 0; i < 3; i++) {
+        Status st = LT_E_NOMEM;
+        for (uint64_t n = 1; st == LT_E_NOMEM; n++) {
+            StrBuf path;
+            const int64_t held = mem_held();
+            strbuf_init(&path);
+            mem_fail_at(n);
+            st = dataset_find(&path, &task_winogrande, split[i], data, NULL);
+            mem_fail_at(0);
+            CHECK_FAILS(st, st == LT_E_NOMEM ? LT_E_NOMEM : want[i], NULL);
+            strbuf_release(&path);
+            assert_int_equal(mem_held(), held);
+        }
+    }
 }
 
 static void test_official_digests_are_recognised(void **state)
@@ -321,10 +402,12 @@ int main(void)
         cmocka_unit_test(test_open_refuses_hostile_rows),
         cmocka_unit_test(test_open_keeps_escaped_nul),
         cmocka_unit_test(test_open_survives_failed_allocations),
+        cmocka_unit_test(test_open_reads_or_refuses_mangled_rows),
         cmocka_unit_test(test_find_takes_upstream_and_hub_names),
         cmocka_unit_test(test_find_takes_a_named_file),
         cmocka_unit_test(test_find_says_what_it_looked_for),
         cmocka_unit_test(test_find_answers_parquet_with_the_conversion),
+        cmocka_unit_test(test_find_survives_failed_allocations),
         cmocka_unit_test(test_official_digests_are_recognised),
         cmocka_unit_test(test_open_is_quick),
     };

@@ -26,7 +26,12 @@ def find_files(source, split):
     if split:
         files = [p for p in files if named_after(p, source, split)]
     # A data set's own caches lie beside its rows.
-    return [p for p in files if not p.name.startswith("cache-")]
+    files = [p for p in files if not p.name.startswith("cache-")]
+    folders = sorted({str(p.parent) for p in files})
+    if len(folders) > 1:
+        # Configurations of one benchmark (winogrande_s, winogrande_xl) hold the same rows: together they are no data set.
+        sys.exit(f"{source}: rows in several folders, name one: " + ", ".join(folders))
+    return files
 
 
 def read_rows(path):

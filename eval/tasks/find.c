@@ -37,13 +37,15 @@ static Status pick_split(const TaskSplit **out, const Task *task, const char *na
         }
         strbuf_addf(&known, "%s%s", i > 0 ? ", " : "", task->split[i].name);
     }
-    const Status st = FAIL(LT_E_USAGE, "task %s has no split '%s'; it has " STR_FORMAT, task->name, name, STR_ARG(strbuf_str(&known)));
+    Status st = strbuf_status(&known);
+    if (st == LT_OK)
+        st = FAIL(LT_E_USAGE, "task %s has no split '%s'; it has %s", task->name, name, known.data);
     strbuf_release(&known);
     return st;
 }
 
-/* The first parquet file of the folder or of one folder below (Hugging Face's snapshots have one), empty if there is none. One that is named
- * after the split goes before others. */
+/* What to convert, empty if there is nothing: the folder whose parquet files are named after the split (there may be many), else the first parquet
+ * file. Looks one folder further down, where Hugging Face's snapshots have them. */
 static Status find_parquet(StrBuf *found, const char *folder, const char *split, int depth)
 {
     FileList list = {0};
@@ -55,7 +57,7 @@ static Status find_parquet(StrBuf *found, const char *folder, const char *split,
         const bool named = str_starts(str_of(list.name[i]), str_of(split));
         if (ends_in_parquet(list.name[i]) && (named || found->len == 0)) {
             strbuf_clear(found);
-            strbuf_add_str(found, strbuf_str(&path));
+            strbuf_add_text(found, named ? folder : path.data);
             TRY_GOTO(strbuf_status(found), st, done);
             if (named)
                 break;
