@@ -72,7 +72,8 @@ Status cache_put(PieceCache *c, Str piece, uint32_t hash, const int32_t *id, siz
     TRY(MEM_GROW(c->key, c->key_cap, c->key_len + piece.len));
     TRY(MEM_GROW(c->id, c->id_cap, c->n_id + n));
     memcpy(c->key + c->key_len, piece.data, piece.len);
-    memcpy(c->id + c->n_id, id, n * sizeof *id);
+    if (n > 0) /* a piece may leave nothing, and `id` be NULL then */
+        memcpy(c->id + c->n_id, id, n * sizeof *id);
     *find_slot(c, piece, hash) =
         (CacheSlot){hash, (uint32_t)c->key_len, (uint32_t)c->n_id, (uint16_t)piece.len, (uint16_t)n};
     c->key_len += piece.len;
