@@ -96,7 +96,7 @@ double ref_lse(const double *x, int64_t n)
     return max + log(sum);
 }
 
-void ref_logprob(double *lp, const double *logits, const int32_t *row, const int32_t *target, int64_t n_pair, int64_t n)
+void ref_pair_logprob(double *lp, const double *logits, const int32_t *row, const int32_t *target, int64_t n_pair, int64_t n)
 {
     for (int64_t p = 0; p < n_pair; p++)
         lp[p] = logits[row[p] * n + target[p]] - ref_lse(logits + row[p] * n, n);

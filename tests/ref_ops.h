@@ -24,7 +24,7 @@ void ref_attn(const RefAttn *a);
 
 /* log(sum(exp(x))) of n numbers. */
 double ref_lse(const double *x, int64_t n);
-void ref_logprob(double *lp, const double *logits, const int32_t *row, const int32_t *target, int64_t n_pair, int64_t n);
+void ref_pair_logprob(double *lp, const double *logits, const int32_t *row, const int32_t *target, int64_t n_pair, int64_t n);
 int64_t ref_argmax(const double *x, int64_t n);
 /* dlogits may be NULL. */
 void ref_xent(double *loss, double *dlogits, const double *logits, const int32_t *target, const double *weight, int64_t rows, int64_t n);

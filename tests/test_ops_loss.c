@@ -69,7 +69,7 @@ static void check_logprobs(Device *dev)
         }
         Pairs p = pairs_new(dev, row, target, PAIRS);
         pairs_run(&p, &logits);
-        ref_logprob(want, logits.v, row, target, PAIRS, SIZES[s]);
+        ref_pair_logprob(want, logits.v, row, target, PAIRS, SIZES[s]);
         for (int i = 0; i < PAIRS; i++) {
             snprintf(what, sizeof what, "%s, %lld numbers, pair %d", device_class(dev), (long long)SIZES[s], i);
             check_close(what, p.lp.v[i], want[i], 1e-6, 1e-6);
