@@ -2,30 +2,9 @@
 
 #include "core/log.h"
 
-enum { CONFIG_MAX_BYTES = 16 << 20, MAX_LISTED = 12 };
+enum { MAX_LISTED = 12 };
 
 /* ---- opening -------------------------------------------------------------------------------------------------------------- */
-
-static Status read_config(Checkpoint *ckpt)
-{
-    StrBuf path, text;
-    Status st;
-
-    strbuf_init(&path);
-    strbuf_init(&text);
-    TRY_GOTO(path_join(&path, ckpt->path, "config.json"), st, done);
-    if (!file_exists(path.data)) {
-        st = FAIL(LT_E_INPUT, "%s: expected a model folder with config.json, found none", ckpt->path);
-        goto done;
-    }
-    TRY_GOTO(file_read(path.data, CONFIG_MAX_BYTES, &text), st, done);
-    TRY_GOTO(config_parse(&ckpt->cfg, strbuf_str(&text), path.data), st, done);
-    st = sha256_of(text.data, text.len, &ckpt->config_digest);
-done:
-    strbuf_release(&text);
-    strbuf_release(&path);
-    return st;
-}
 
 /* An adapter's folder may hold a config.json of its base, so it is looked for first. */
 static Status refuse_adapter(const char *folder)
@@ -52,7 +31,7 @@ Status checkpoint_open(Checkpoint **out, const char *path)
     TRY(refuse_adapter(path));
     TRY(MEM_NEW(ckpt, 1));
     ckpt->path = mem_strdup(path);
-    st = ckpt->path == NULL ? LT_E_NOMEM : read_config(ckpt);
+    st = ckpt->path == NULL ? LT_E_NOMEM : config_load(&ckpt->cfg, &ckpt->config_digest, path);
     if (st == LT_OK)
         st = st_set_open(&ckpt->set, path);
     if (st == LT_OK)

@@ -285,7 +285,7 @@ done:
     return st;
 }
 
-Status config_load(ModelConfig *out, const char *folder)
+Status config_load(ModelConfig *out, Digest *digest, const char *folder)
 {
     StrBuf path, text;
     Status st;
@@ -293,8 +293,13 @@ Status config_load(ModelConfig *out, const char *folder)
     strbuf_init(&path);
     strbuf_init(&text);
     TRY_GOTO(path_join(&path, folder, "config.json"), st, done);
+    if (!file_exists(path.data)) {
+        st = FAIL(LT_E_INPUT, "%s: expected a model folder with config.json, found none", folder);
+        goto done;
+    }
     TRY_GOTO(file_read(path.data, CONFIG_MAX_BYTES, &text), st, done);
-    st = config_parse(out, strbuf_str(&text), path.data);
+    TRY_GOTO(config_parse(out, strbuf_str(&text), path.data), st, done);
+    st = sha256_of(text.data, text.len, digest);
 done:
     strbuf_release(&text);
     strbuf_release(&path);

@@ -4,6 +4,7 @@
 #ifndef LETHE_MODEL_CONFIG_H
 #define LETHE_MODEL_CONFIG_H
 
+#include "core/hash.h"
 #include "core/json.h"
 #include "kernels/tensor.h"
 
@@ -57,8 +58,8 @@ extern const Architecture architectures[];
 
 /* Pure: text to config. LT_E_INPUT names the key, expected and found; an architecture or RoPE type we cannot run is refused by name. */
 Status config_parse(ModelConfig *out, Str text, const char *file);
-/* FOLDER/config.json. */
-Status config_load(ModelConfig *out, const char *folder);
+/* FOLDER/config.json, and SHA-256 of its bytes. */
+Status config_load(ModelConfig *out, Digest *digest, const char *folder);
 
 /* The text of a config.json that transformers 4 and 5 both read: RoPE under the older keys, which the newer version takes as well. */
 Status config_write(const ModelConfig *cfg, DType dtype, StrBuf *out);

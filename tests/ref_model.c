@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-ModelConfig ref_config(void)
+ModelConfig ref_model_config(void)
 {
     return (ModelConfig){
         .arch = &architectures[0],
@@ -27,7 +27,7 @@ ModelConfig ref_config(void)
     };
 }
 
-void ref_disturb(Model *m, uint64_t seed)
+void ref_model_disturb(Model *m, uint64_t seed)
 {
     TestRandom random = {seed};
 
@@ -173,7 +173,7 @@ static void layer_forward(const Model *m, int32_t layer, double *x, int n, const
         x[i] += s->y[i];
 }
 
-void ref_logits(const Model *m, const int32_t *id, int n, double *logits)
+void ref_model_logits(const Model *m, const int32_t *id, int n, double *logits)
 {
     const ModelConfig *cfg = &m->cfg;
     const int64_t c = cfg->hidden_size, q = param_dim(cfg, DIM_Q), kv = param_dim(cfg, DIM_KV), f = cfg->intermediate_size;
@@ -194,7 +194,7 @@ void ref_logits(const Model *m, const int32_t *id, int n, double *logits)
     mem_free(x);
 }
 
-double ref_logprob(const double *logits, int64_t vocab, int32_t target)
+double ref_model_logprob(const double *logits, int64_t vocab, int32_t target)
 {
     double top = -INFINITY, sum = 0;
 

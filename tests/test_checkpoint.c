@@ -27,7 +27,7 @@ static const char *saved_model(Device *dev, const ModelConfig *cfg, DType dtype,
     const char *folder = test_folder();
 
     CHECK_OK(model_random(model, dev, cfg, dtype, seed));
-    ref_disturb(*model, seed);
+    ref_model_disturb(*model, seed);
     CHECK_OK(model_save(*model, folder));
     return folder;
 }
@@ -111,7 +111,7 @@ static void test_checkpoint_round_trip_keeps_every_bit(void **state)
     (void)state;
     for (size_t i = 0; i < 3; i++)
         for (int variant = 0; variant < 2; variant++) {
-            ModelConfig cfg = ref_config();
+            ModelConfig cfg = ref_model_config();
             Model *a, *b;
             const char *folder;
 
@@ -133,7 +133,7 @@ static void test_checkpoint_round_trip_keeps_every_bit(void **state)
 
 static void test_checkpoint_joined_views_cover_their_parts(void **state)
 {
-    ModelConfig cfg = ref_config();
+    ModelConfig cfg = ref_model_config();
     Device *dev = cpu(1);
     Model *m;
 
@@ -154,7 +154,7 @@ static void test_checkpoint_joined_views_cover_their_parts(void **state)
 
 static void test_checkpoint_plan_is_exact(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(1);
     Model *m;
 
@@ -169,7 +169,7 @@ static void test_checkpoint_plan_is_exact(void **state)
 
 static void test_checkpoint_random_depends_on_seed_alone(void **state)
 {
-    ModelConfig cfg = ref_config();
+    ModelConfig cfg = ref_model_config();
     Device *one = cpu(1), *four = cpu(4);
     Model *a, *b, *c;
     const ParamEntry *e;
@@ -206,7 +206,7 @@ static void test_checkpoint_random_depends_on_seed_alone(void **state)
 
 static void test_checkpoint_load_notes_lossy_casts(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(2);
     Model *wide, *narrow, *got;
     const char *wide_folder = saved_model(dev, &cfg, LT_F32, 5, &wide), *narrow_folder = saved_model(dev, &cfg, LT_BF16, 5, &narrow);
@@ -262,7 +262,7 @@ static void test_checkpoint_refuses_nan_infinity_and_overflow(void **state)
         DType compute;
         const char *named;
     } cases[] = {{NAN, LT_F32, "nan"}, {INFINITY, LT_F32, "inf"}, {-INFINITY, LT_BF16, "inf"}, {70000, LT_F16, "70000"}};
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(2);
     Model *m, *got;
     const char *folder = saved_model(dev, &cfg, LT_F32, 5, &m);
@@ -289,7 +289,7 @@ static void test_checkpoint_refuses_nan_infinity_and_overflow(void **state)
 
 static void test_checkpoint_refuses_tensors_that_do_not_fit(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(1);
     Model *m, *got;
     const char *folder = saved_model(dev, &cfg, LT_F32, 5, &m);
@@ -324,7 +324,7 @@ static void test_checkpoint_refuses_tensors_that_do_not_fit(void **state)
 static void test_checkpoint_counts_unknown_tensors(void **state)
 {
     static const float data[6];
-    ModelConfig cfg = ref_config();
+    ModelConfig cfg = ref_model_config();
     Device *dev = cpu(1);
     Checkpoint *ckpt;
     size_t unknown;
@@ -355,7 +355,7 @@ static void test_checkpoint_counts_unknown_tensors(void **state)
 
 static void test_checkpoint_open_refuses_folders(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(1);
     Checkpoint *ckpt;
     Model *m;
@@ -380,7 +380,7 @@ static void test_checkpoint_open_refuses_folders(void **state)
 
 static void test_checkpoint_sharded_equals_single(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(2);
     Model *m, *got;
     const char *folder = saved_model(dev, &cfg, LT_F32, 5, &m);
@@ -417,7 +417,7 @@ static void test_checkpoint_sharded_equals_single(void **state)
 /* The digest is SHA-256 over the digests of config and weights: known or computed, it is the same, and it sees every byte. */
 static void test_checkpoint_digest_follows_the_files(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     Device *dev = cpu(2);
     Model *m, *got;
     const char *folder = saved_model(dev, &cfg, LT_F32, 5, &m);
@@ -459,7 +459,7 @@ static void test_checkpoint_digest_follows_the_files(void **state)
 
 static void test_checkpoint_load_survives_lack_of_memory(void **state)
 {
-    const ModelConfig cfg = ref_config();
+    const ModelConfig cfg = ref_model_config();
     const LoadOptions options = {.dtype = LT_BF16, .hash = FILEHASH_AGAIN};
     Device *dev = cpu(1);
     Checkpoint *ckpt;

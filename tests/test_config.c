@@ -184,12 +184,13 @@ static void test_config_refuses_and_names_the_key(void **state)
 static void test_config_refuses_what_is_no_object(void **state)
 {
     ModelConfig cfg;
+    Digest digest;
 
     (void)state;
     CHECK_FAILS(config_parse(&cfg, str_of("[1]"), "config.json"), LT_E_INPUT, "config.json");
     CHECK_FAILS(config_parse(&cfg, str_of("{\"a\":"), "config.json"), LT_E_INPUT, "config.json");
     CHECK_FAILS(config_parse(&cfg, (Str){"", 0}, "config.json"), LT_E_INPUT, "config.json");
-    CHECK_FAILS(config_load(&cfg, test_folder()), LT_E_INPUT, "config.json");
+    CHECK_FAILS(config_load(&cfg, &digest, test_folder()), LT_E_INPUT, "config.json");
 }
 
 static void check_same(const ModelConfig *a, const ModelConfig *b)
@@ -254,11 +255,12 @@ static void test_config_both_golden_forms_agree(void **state)
         const bool linear = strcmp(names[i], "llama_linear_tiny") == 0;
         const char *const form = linear ? "config_new_form.json" : "config_old_form.json";
         ModelConfig a, b;
+        Digest digest;
         char path[256];
         StrBuf text;
 
         snprintf(path, sizeof path, "golden/models/%s", names[i]);
-        CHECK_OK(config_load(&a, test_data(path)));
+        CHECK_OK(config_load(&a, &digest, test_data(path)));
         snprintf(path, sizeof path, "golden/models/%s/%s", names[i], form);
         strbuf_init(&text);
         CHECK_OK(file_read(test_data(path), 1 << 20, &text));
