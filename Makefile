@@ -64,12 +64,17 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# An archive too, so that a test links only the helpers it uses and may stand in for the modules that the others need.
+$(B)/libtest.a: $(TEST_HELPERS)
+	@rm -f $@
+	@ar rcs $@ $^
+
 tests: $(TESTS:%=$(B)/tests/%) $(B)/lethe
-$(B)/tests/%: $(B)/tests/%.o $(TEST_HELPERS) $(B)/liblethe.a
+$(B)/tests/%: $(B)/tests/%.o $(B)/libtest.a $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LDLIBS) $(LDLIBS)
 $(B)/benchmarks/%: $(B)/benchmarks/%.o $(BENCH_HELPERS) $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/world: $(B)/tests/world/main.o $(filter $(B)/tests/world/%,$(TEST_HELPERS)) $(B)/liblethe.a
+$(B)/world: $(B)/tests/world/main.o $(B)/libtest.a $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .PRECIOUS: $(B)/%.o
 

@@ -197,7 +197,7 @@ static const BadInput bad_inputs[] = {
     {"row with an impossible label", row_of_bad_label, IN_DATA, 3, {"/hellaswag/validation.jsonl:1", "label", "found 7"}},
     {"file without rows", no_rows, IN_DATA, 3, {"/hellaswag/validation.jsonl"}},
     {"damaged gzip", damaged_gzip, IN_DATA, 3, {"/hellaswag/validation.jsonl.gz", "gzip"}},
-    {"parquet file", parquet_rows, IN_DATA, 3, {"validation-00000-of-00001.parquet", "hf_export"}},
+    {"parquet file", parquet_rows, IN_DATA, 3, {"/data/hellaswag", "parquet", "hf_export.py"}},
     {"no data file", no_data, IN_DATA, 3, {"hellaswag", "validation", "looked for"}},
 };
 
