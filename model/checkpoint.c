@@ -6,17 +6,23 @@ enum { MAX_LISTED = 12 };
 
 /* ---- opening -------------------------------------------------------------------------------------------------------------- */
 
-/* An adapter's folder may hold a config.json of its base, so it is looked for first. */
-static Status refuse_adapter(const char *folder)
+/* An adapter's folder may hold a config.json of its base, so it is looked for first; trainers' own formats come without one. */
+static Status refuse_other_folders(const char *folder)
 {
     StrBuf path;
     Status st;
 
     strbuf_init(&path);
-    st = path_join(&path, folder, "adapter_config.json");
-    if (st == LT_OK && file_exists(path.data))
+    TRY_GOTO(path_join(&path, folder, "adapter_config.json"), st, done);
+    if (file_exists(path.data)) {
         st = FAIL(LT_E_INPUT, "%s: this is a PEFT adapter (adapter_config.json), and adapters cannot be read yet; merge it into its base first",
                   folder);
+        goto done;
+    }
+    TRY_GOTO(path_join(&path, folder, "config.json"), st, done);
+    if (!file_exists(path.data))
+        st = st_refuse_foreign(folder);
+done:
     strbuf_release(&path);
     return st;
 }
@@ -28,7 +34,7 @@ Status checkpoint_open(Checkpoint **out, const char *path)
 
     if (!dir_exists(path))
         return FAIL(LT_E_INPUT, "%s: expected a model folder, found none", path);
-    TRY(refuse_adapter(path));
+    TRY(refuse_other_folders(path));
     TRY(MEM_NEW(ckpt, 1));
     ckpt->path = mem_strdup(path);
     st = ckpt->path == NULL ? LT_E_NOMEM : config_load(&ckpt->cfg, &ckpt->config_digest, path);

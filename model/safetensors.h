@@ -60,6 +60,9 @@ typedef struct StSet {
 } StSet;
 Status st_set_open(StSet *set, const char *folder);
 void st_set_close(StSet *set);
+/* LT_E_INPUT with the format and its conversion command if a folder without safetensors holds pickle, .distcp, DeepSpeed or Megatron
+ * weights. */
+Status st_refuse_foreign(const char *folder);
 /* NULL if there is none. */
 const StTensor *st_set_find(const StSet *set, Str name, const StFile **file);
 

@@ -27,7 +27,7 @@ static const struct {
 };
 enum { N_FOREIGN = sizeof foreign / sizeof *foreign };
 
-static Status refuse_without_safetensors(const char *folder)
+Status st_refuse_foreign(const char *folder)
 {
     FileList names = {0};
     Status st = dir_list(folder, &names);
@@ -41,8 +41,6 @@ static Status refuse_without_safetensors(const char *folder)
                           foreign[k].conversion);
         }
     file_list_release(&names);
-    if (st == LT_OK)
-        st = FAIL(LT_E_INPUT, "%s: expected model.safetensors or model.safetensors.index.json, found neither", folder);
     return st;
 }
 
@@ -205,7 +203,12 @@ Status st_set_open(StSet *set, const char *folder)
         goto done;
     }
     TRY_GOTO(path_join(&path, folder, "model.safetensors.index.json"), st, done);
-    st = file_exists(path.data) ? open_index(&opened, folder, path.data) : refuse_without_safetensors(folder);
+    if (file_exists(path.data)) {
+        st = open_index(&opened, folder, path.data);
+        goto done;
+    }
+    TRY_GOTO(st_refuse_foreign(folder), st, done);
+    st = FAIL(LT_E_INPUT, "%s: expected model.safetensors or model.safetensors.index.json, found neither", folder);
 done:
     strbuf_release(&path);
     if (st == LT_OK)

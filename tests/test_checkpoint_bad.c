@@ -111,7 +111,8 @@ static void test_checkpoint_open_refuses_folders(void **state)
     Device *dev = saved_device(1);
     Checkpoint *ckpt;
     Model *m;
-    const char *empty = test_folder(), *model = saved_model(dev, &cfg, LT_F32, 1, &m), *adapter = test_folder(), *pickle = test_folder();
+    const char *empty = test_folder(), *model = saved_model(dev, &cfg, LT_F32, 1, &m), *adapter = test_folder();
+    const char *pickle = test_folder(), *deepspeed = test_folder();
     char name[512];
 
     (void)state;
@@ -124,6 +125,9 @@ static void test_checkpoint_open_refuses_folders(void **state)
     snprintf(name, sizeof name, "%s/model.safetensors", pickle);
     assert_int_equal(remove(name), 0);
     CHECK_FAILS(checkpoint_open(&ckpt, pickle), LT_E_INPUT, "save_pretrained");
+    snprintf(name, sizeof name, "%s/global_step100", deepspeed);
+    CHECK_OK(dir_make(name));
+    CHECK_FAILS(checkpoint_open(&ckpt, deepspeed), LT_E_INPUT, "zero_to_fp32.py");
     test_file(model, "config.json", "{\"architectures\":[\"GPT2LMHeadModel\"]}", 37);
     CHECK_FAILS(checkpoint_open(&ckpt, model), LT_E_INPUT, "GPT2LMHeadModel");
     model_free(m);

@@ -99,7 +99,8 @@ static void test_forward_agrees_with_double_precision(void **state)
 
 /* ---- the same bits, whatever travels along -------------------------------------------------------------------------------- */
 
-static const DType dtypes[] = {LT_F32, LT_BF16};
+static const DType dtypes[] = {LT_F32, LT_BF16, LT_F16};
+enum { N_DTYPE = sizeof dtypes / sizeof *dtypes };
 
 /* One context with three endings, scored as one batch that shares the context, and as three sequences. */
 static void test_forward_shared_context_changes_no_bit(void **state)
@@ -114,7 +115,7 @@ static void test_forward_shared_context_changes_no_bit(void **state)
 
     (void)state;
     packed_random_ids(id, CTX + 3 * END, cfg.vocab_size, 2);
-    for (int d = 0; d < 2; d++) {
+    for (int d = 0; d < N_DTYPE; d++) {
         Model *m = random_model(dev, &cfg, dtypes[d]);
 
         packed_start(&shared);
@@ -158,7 +159,7 @@ static void test_forward_batch_and_chunks_change_no_bit(void **state)
 
     (void)state;
     packed_random_ids(id, LEN, cfg.vocab_size, 3);
-    for (int d = 0; d < 2; d++) {
+    for (int d = 0; d < N_DTYPE; d++) {
         Model *m = random_model(dev, &cfg, dtypes[d]);
 
         packed_start(&p);
@@ -222,7 +223,7 @@ static void test_forward_threads_change_no_bit(void **state)
 
     (void)state;
     packed_random_ids(id, LEN, cfg.vocab_size, 5);
-    for (int d = 0; d < 2; d++) {
+    for (int d = 0; d < N_DTYPE; d++) {
         for (int t = 0; t < 3; t++) {
             Device *dev = cpu(threads[t]);
             Model *m = random_model(dev, &cfg, dtypes[d]);

@@ -159,18 +159,24 @@ static void test_forward_f32_agrees_with_packed_golden_files(void **state)
     device_close(dev);
 }
 
-/* BF16 keeps 8 bits: a stored value is off by up to 2^-9 of itself, some twenty of them in a row a token; logits here reach 7. */
-static void test_forward_bf16_stays_near_golden_files(void **state)
+/* BF16 keeps 8 bits, F16 keeps 11: a stored value is off by up to 2^-9 or 2^-12 of itself, and of some twenty such roundings in a row
+ * a few end up in the same logit. Logits here reach 7. */
+static void test_forward_narrow_dtypes_stay_near_golden_files(void **state)
 {
+    static const struct {
+        DType dtype;
+        double bound;
+    } narrow[] = {{LT_BF16, 0.25}, {LT_F16, 0.25 / 8}};
     Device *dev = cpu(2);
 
     (void)state;
-    for (int i = 0; i < N_GOLDEN; i++) {
-        const Deviation off = golden_deviation(dev, "forward", golden[i], LT_BF16);
+    for (size_t d = 0; d < sizeof narrow / sizeof *narrow; d++)
+        for (int i = 0; i < N_GOLDEN; i++) {
+            const Deviation off = golden_deviation(dev, "forward", golden[i], narrow[d].dtype);
 
-        check_close("logits", off.logits, 0, 0.25, 0);
-        check_close("log-probabilities", off.logprob, 0, 0.25, 0);
-    }
+            check_close("logits", off.logits, 0, narrow[d].bound, 0);
+            check_close("log-probabilities", off.logprob, 0, narrow[d].bound, 0);
+        }
     device_close(dev);
 }
 
@@ -254,7 +260,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward_f32_agrees_with_golden_files),
         cmocka_unit_test(test_forward_f32_agrees_with_packed_golden_files),
-        cmocka_unit_test(test_forward_bf16_stays_near_golden_files),
+        cmocka_unit_test(test_forward_narrow_dtypes_stay_near_golden_files),
         cmocka_unit_test(test_forward_f32_agrees_with_greedy_continuations),
     };
 
