@@ -4,13 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 64 };
+/* Small blocks, of which a parsed file makes hundreds of thousands, are aligned for any type; larger ones for vectors and cache lines. */
+enum { SMALL_ALIGNMENT = 16, ALIGNMENT = 64, SMALL_BYTES = 256 };
 
-/* In front of every block: its size, so that a resize knows what to copy. As wide as the alignment, to keep it. */
-typedef union Header {
-    size_t bytes;
-    char pad[ALIGNMENT];
+/* In front of every block: its size, so that a resize knows what to copy, and how far it lies behind what malloc gave. */
+typedef struct Header {
+    size_t bytes, shift;
 } Header;
+_Static_assert(sizeof(Header) == SMALL_ALIGNMENT && SMALL_ALIGNMENT % _Alignof(max_align_t) == 0, "a header keeps malloc's alignment");
+
+static Header *header_of(void *block) { return (Header *)block - 1; }
 
 static _Atomic uint64_t n_taken;
 static _Atomic int64_t n_held;
@@ -20,47 +23,50 @@ bool mem_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a
 
 bool mem_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-/* Fresh memory with a header, contents undefined; NULL with the text recorded. */
-static Header *take_block(size_t count, size_t size)
+/* Fresh memory behind a header, contents undefined; NULL with the text recorded. */
+static void *take_block(size_t count, size_t size)
 {
     const uint64_t number = atomic_fetch_add(&n_taken, 1) + 1;
-    size_t bytes, whole;
-    Header *block = NULL;
+    size_t bytes, whole, shift = sizeof(Header);
+    char *raw = NULL;
 
-    if (!mem_mul(count, size, &bytes) || !mem_add(bytes, sizeof(Header) + ALIGNMENT - 1, &whole)) {
+    if (!mem_mul(count, size, &bytes) || !mem_add(bytes, sizeof(Header) + ALIGNMENT, &whole)) {
         (void)FAIL(LT_E_NOMEM, "out of memory: %zu x %zu bytes do not fit into the address space", count, size);
         return NULL;
     }
     if (atomic_load(&fail_at) != number)
-        block = aligned_alloc(ALIGNMENT, whole / ALIGNMENT * ALIGNMENT);
-    if (block == NULL) {
+        raw = malloc(bytes < SMALL_BYTES ? bytes + sizeof(Header) : whole);
+    if (raw == NULL) {
         (void)FAIL(LT_E_NOMEM, "out of memory: no %zu bytes to be had", bytes);
         return NULL;
     }
-    block->bytes = bytes;
+    if (bytes >= SMALL_BYTES)
+        shift += ALIGNMENT - 1 - ((uintptr_t)raw + sizeof(Header) + ALIGNMENT - 1) % ALIGNMENT;
+    *header_of(raw + shift) = (Header){bytes, shift};
     atomic_fetch_add(&n_held, 1);
-    return block;
+    return raw + shift;
 }
 
 void *mem_take(size_t count, size_t size)
 {
-    Header *block = take_block(count, size);
+    void *block = take_block(count, size);
 
-    return block == NULL ? NULL : memset(block + 1, 0, block->bytes);
+    return block == NULL ? NULL : memset(block, 0, header_of(block)->bytes);
 }
 
 void *mem_resize(void *old, size_t count, size_t size)
 {
-    const size_t old_bytes = old == NULL ? 0 : ((Header *)old - 1)->bytes;
-    Header *block = take_block(count, size);
+    void *block = take_block(count, size);
 
     if (block == NULL)
         return NULL;
     if (old != NULL) {
-        memcpy(block + 1, old, old_bytes < block->bytes ? old_bytes : block->bytes);
+        const size_t old_bytes = header_of(old)->bytes, new_bytes = header_of(block)->bytes;
+
+        memcpy(block, old, old_bytes < new_bytes ? old_bytes : new_bytes);
         mem_free(old);
     }
-    return block + 1;
+    return block;
 }
 
 void mem_free(void *block)
@@ -68,7 +74,7 @@ void mem_free(void *block)
     if (block == NULL)
         return;
     atomic_fetch_sub(&n_held, 1);
-    free((Header *)block - 1);
+    free((char *)block - header_of(block)->shift);
 }
 
 Status mem_grow(void **block, size_t *cap, size_t need, size_t size)

@@ -12,7 +12,7 @@
 bool mem_mul(size_t a, size_t b, size_t *out);
 bool mem_add(size_t a, size_t b, size_t *out);
 
-/* count * size bytes, zeroed, 64-byte aligned. NULL with the text recorded (LT_E_NOMEM) on overflow or exhaustion.
+/* count * size bytes, zeroed; aligned for any type, to 64 bytes from 256 bytes on. NULL with the text recorded (LT_E_NOMEM) on overflow or exhaustion.
  * count 0 gives a valid pointer. Free with mem_free. */
 void *mem_take(size_t count, size_t size);
 /* Resizes what mem_take gave (or NULL); new bytes are NOT zeroed. On failure the old block stays valid. */
