@@ -6,9 +6,10 @@
 #include "core/mem.h"
 #include "core/regex.h"
 #include "core/utf8.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static Ids ids_of(json_t *list)
 {
@@ -186,6 +187,143 @@ static void test_golden_synthetic(void **state)
     assert_int_equal(n, 25);
 }
 
+/* lm-eval's view: context and continuation encoded as one text, split after what the context alone gives. */
+static size_t check_choices(Encoder *e, json_t *row, const char *file)
+{
+    json_t *choices = json_object_get(row, "choices");
+    size_t n = 0;
+
+    for (size_t i = 0; i < json_array_size(choices); i++) {
+        json_t *choice = json_array_get(choices, i);
+        if (json_object_get(choice, "ids") == NULL || json_object_get(choice, "context") == NULL)
+            continue;
+        const Str context = text_of(choice, "context"), continuation = text_of(choice, "continuation");
+        Ids want = ids_of(json_object_get(choice, "ids")), got = {0};
+        StrBuf whole;
+        strbuf_init(&whole);
+        strbuf_add_str(&whole, context);
+        strbuf_add_str(&whole, continuation);
+        CHECK_OK(encoder_encode(e, strbuf_str(&whole), true, &got));
+        if (got.count != want.count || memcmp(got.id, want.id, got.count * sizeof *got.id) != 0)
+            fail_msg("%s: doc %lld, choice %zu differs", file, json_integer_value(json_object_get(row, "doc_id")), i);
+        got.count = 0;
+        CHECK_OK(encoder_encode(e, context, true, &got));
+        assert_int_equal(got.count, json_integer_value(json_object_get(choice, "n_ctx")));
+        strbuf_release(&whole);
+        ids_release(&got);
+        ids_release(&want);
+        n++;
+    }
+    return n;
+}
+
+static void check_prompts(const char *tokenizer, const char *folder)
+{
+    static const char *const tasks[] = {"arc_challenge_0shot", "hellaswag_0shot", "hellaswag_10shot", "winogrande_0shot",
+                                        "winogrande_5shot"};
+    char path[256];
+    Tokenizer *t;
+    Run run;
+
+    run_open(&run, &t, test_data(tokenizer));
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
+        LineReader *lines;
+        bool more;
+        Str line;
+        json_t *row;
+        size_t n = 0;
+        snprintf(path, sizeof path, "golden/eval/loglikelihood/%s/%s.jsonl.gz", folder, tasks[i]);
+        CHECK_OK(lines_open(&lines, test_data(path)));
+        for (;;) {
+            CHECK_OK(lines_next(lines, &line, &more));
+            if (!more)
+                break;
+            CHECK_OK(json_parse(&row, line, path, lines_number(lines)));
+            n += check_choices(run.e, row, path);
+            json_decref(row);
+        }
+        lines_close(lines);
+        assert_true(n >= 10); /* five documents of two choices at least */
+    }
+    encoder_free(run.e);
+    tokenizer_free(t);
+}
+
+static void test_golden_prompts_of_stories260k(void **state)
+{
+    (void)state;
+    check_prompts("golden/eval/tokenizer_stories260K/tokenizer.json", "stories260K");
+}
+
+static void test_golden_prompts_of_minimind2(void **state)
+{
+    (void)state;
+    check_prompts("data/models/minimind2-small/tokenizer.json", "minimind2-small");
+}
+
+static Status read_hex(JsonAt at, uint32_t *out)
+{
+    Str text;
+
+    TRY(json_to_str(at, &text));
+    *out = (uint32_t)strtoul(text.data, NULL, 16);
+    return LT_OK;
+}
+
+/* All of Unicode as one text: the runs that `pattern` matches there are the ranges of the class. */
+static void check_class(const StrBuf *all, const char *pattern, JsonAt ranges)
+{
+    Pattern compiled = {0};
+    PatternWalk walk = {.pattern = &compiled, .text = strbuf_str(all), .last_end = SIZE_MAX};
+    size_t begin, end, n;
+    uint32_t first, last, code;
+    bool found;
+
+    CHECK_OK(pattern_compile(&compiled, str_of(pattern)));
+    CHECK_OK(json_to_array(ranges, &n));
+    for (size_t i = 0; i < n; i++) {
+        const JsonAt range = json_element(&ranges, i);
+        CHECK_OK(read_hex(json_element(&range, 0), &first));
+        CHECK_OK(read_hex(json_element(&range, 1), &last));
+        CHECK_OK(pattern_next(&walk, &begin, &end, &found));
+        assert_true(found);
+        utf8_next(walk.text, begin, &code);
+        assert_int_equal(code, first);
+        for (end--; ((uint8_t)walk.text.data[end] & 0xc0) == 0x80; end--)
+            continue;
+        utf8_next(walk.text, end, &code);
+        assert_int_equal(code, last);
+    }
+    CHECK_OK(pattern_next(&walk, &begin, &end, &found));
+    assert_false(found);
+    pattern_release(&compiled);
+}
+
+static void test_golden_unicode_classes(void **state)
+{
+    StrBuf all;
+    json_t *document;
+    char text[4];
+
+    (void)state;
+    CHECK_OK(json_load_path(&document, test_data("golden/tokenizer/unicode_classes.json"), 1 << 20));
+    const JsonAt root = json_root(document, "unicode_classes.json", 0);
+    strbuf_init(&all);
+    for (uint32_t code = 0; code < 0x110000; code++)
+        if (code < 0xd800 || code > 0xdfff)
+            strbuf_add(&all, text, utf8_put(text, code));
+    CHECK_OK(strbuf_status(&all));
+    check_class(&all, "\\p{L}+", json_member(&root, "L"));
+    check_class(&all, "[\\p{L}]+", json_member(&root, "L"));
+    check_class(&all, "\\p{N}+", json_member(&root, "N"));
+    check_class(&all, "\\s+", json_member(&root, "white_space"));
+    check_class(&all, "[^\\S]+", json_member(&root, "white_space"));
+    check_class(&all, "(?:(?!\\P{N}).)+", json_member(&root, "N"));
+    check_class(&all, "(?:(?!\\S)[\\s\\S])+", json_member(&root, "white_space"));
+    strbuf_release(&all);
+    json_decref(document);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +332,8 @@ int main(void)
         cmocka_unit_test(test_golden_llama2),        cmocka_unit_test(test_golden_llama3),
         cmocka_unit_test(test_golden_mistral),       cmocka_unit_test(test_golden_qwen2),
         cmocka_unit_test(test_golden_smollm),        cmocka_unit_test(test_golden_synthetic),
+        cmocka_unit_test(test_golden_prompts_of_stories260k), cmocka_unit_test(test_golden_prompts_of_minimind2),
+        cmocka_unit_test(test_golden_unicode_classes),
     };
     return TEST_MAIN(tests);
 }
