@@ -157,8 +157,6 @@ Status encoder_encode(Encoder *e, Str text, bool special, Ids *out)
 
     if (valid != text.len)
         return FAIL(LT_E_INPUT, "text to encode: invalid UTF-8 at byte %zu", valid);
-    if (text.len > TEXT_MAX)
-        return FAIL(LT_E_INPUT, "text to encode: %zu bytes, at most %d are supported", text.len, TEXT_MAX);
     e->out = out;
     if (special)
         TRY_GOTO(append_ids(out, &e->t->prefix), st, failed);

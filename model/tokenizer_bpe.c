@@ -200,6 +200,8 @@ static Status merge_piece(Encoder *e, Str piece)
     }
     /* One symbol per byte, or two where a byte-level character, two bytes long, falls back; one more for an open unknown. */
     const size_t n_max = t->byte_level ? 2 * piece.len + 1 : piece.len + 1;
+    if (n_max >= NO_SYMBOL)
+        return FAIL(LT_E_INPUT, "text to encode: a piece of %zu bytes is too long", piece.len);
     TRY(MEM_GROW(w->symbol, w->symbol_cap, n_max));
     /* Every merge takes one candidate and brings two: never more than twice the symbols at a time. */
     TRY(MEM_GROW(w->heap, w->heap_cap, 2 * n_max));
@@ -216,25 +218,27 @@ static Status merge_piece(Encoder *e, Str piece)
     return LT_OK;
 }
 
+static Status add_ids(Ids *out, const int32_t *id, size_t n)
+{
+    if (out->cap - out->count < n)
+        TRY(MEM_GROW(out->id, out->cap, out->count + n));
+    for (size_t i = 0; i < n; i++)
+        out->id[out->count++] = id[i];
+    return LT_OK;
+}
+
 static Status encode_word(Encoder *e, Str word)
 {
-    Ids *out = e->out;
+    const size_t before = e->out->count;
 
     if (word.len > CACHE_PIECE_MAX)
         return merge_piece(e, word);
     const uint32_t hash = cache_hash(word);
-    const CacheSlot *hit = cache_find(&e->cache, word, hash);
-    if (hit != NULL) {
-        if (out->cap - out->count < hit->n_id)
-            TRY(MEM_GROW(out->id, out->cap, out->count + hit->n_id));
-        for (size_t i = 0; i < hit->n_id; i++)
-            out->id[out->count + i] = e->cache.id[hit->id + i];
-        out->count += hit->n_id;
-        return LT_OK;
-    }
-    const size_t before = out->count;
+    const CacheSlot *known = cache_find(&e->cache, word, hash);
+    if (known != NULL)
+        return add_ids(e->out, e->cache.id + known->id, known->n_id);
     TRY(merge_piece(e, word));
-    return cache_put(&e->cache, word, hash, out->id + before, out->count - before);
+    return cache_put(&e->cache, word, hash, e->out->id + before, e->out->count - before);
 }
 
 /* Where no token of the vocabulary has U+2581 behind another character, no merge crosses a place in front of one, and the

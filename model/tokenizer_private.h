@@ -12,10 +12,7 @@
 #include "core/map.h"
 #include "core/regex.h"
 
-enum {
-    STEPS_MAX = 16,        /* of one sort, after flattening; the longest real file has four */
-    TEXT_MAX = 0x7fffffff, /* bytes of one text: positions are 32 bits */
-};
+enum { STEPS_MAX = 16 }; /* of one sort, after flattening; the longest real file has four */
 
 /* ---- vocabulary and merges: tokenizer_vocab.c, read from the text by tokenizer_table.c ---- */
 
