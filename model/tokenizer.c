@@ -67,15 +67,30 @@ bool tokenizer_is_special(const Tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->vocab.size && t->special[id];
 }
 
-int32_t tokenizer_bos(const Tokenizer *t) { return t->bos; }
+int32_t tokenizer_bos(const Tokenizer *t)
+{
+    return t->bos;
+}
 
-int32_t tokenizer_eos(const Tokenizer *t) { return t->eos; }
+int32_t tokenizer_eos(const Tokenizer *t)
+{
+    return t->eos;
+}
 
-int32_t tokenizer_pad(const Tokenizer *t) { return t->pad; }
+int32_t tokenizer_pad(const Tokenizer *t)
+{
+    return t->pad;
+}
 
-int64_t tokenizer_max_length(const Tokenizer *t) { return t->max_length; }
+int64_t tokenizer_max_length(const Tokenizer *t)
+{
+    return t->max_length;
+}
 
-Digest tokenizer_digest(const Tokenizer *t) { return t->digest; }
+Digest tokenizer_digest(const Tokenizer *t)
+{
+    return t->digest;
+}
 
 bool tokenizer_template_digest(const Tokenizer *t, Digest *out)
 {

@@ -81,7 +81,10 @@ static void add_chars(BpeWork *w, const Tokenizer *t, Str piece)
     }
 }
 
-static bool comes_before(const BpeCandidate *a, const BpeCandidate *b) { return a->order < b->order; }
+static bool comes_before(const BpeCandidate *a, const BpeCandidate *b)
+{
+    return a->order < b->order;
+}
 
 static void sift_up(BpeCandidate *heap, size_t at)
 {

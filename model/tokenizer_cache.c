@@ -74,8 +74,7 @@ Status cache_put(PieceCache *c, Str piece, uint32_t hash, const int32_t *id, siz
     memcpy(c->key + c->key_len, piece.data, piece.len);
     if (n > 0) /* a piece may leave nothing, and `id` be NULL then */
         memcpy(c->id + c->n_id, id, n * sizeof *id);
-    *find_slot(c, piece, hash) =
-        (CacheSlot){hash, (uint32_t)c->key_len, (uint32_t)c->n_id, (uint16_t)piece.len, (uint16_t)n};
+    *find_slot(c, piece, hash) = (CacheSlot){hash, (uint32_t)c->key_len, (uint32_t)c->n_id, (uint16_t)piece.len, (uint16_t)n};
     c->key_len += piece.len;
     c->n_id += n;
     c->count++;

@@ -178,35 +178,10 @@ static Status run_metaspace(const DecodeStep *step, const PieceList *in, PieceLi
     return LT_OK;
 }
 
-static Status read_byte_level(Tokenizer *t, JsonAt at, DecodeStep *step)
-{
-    (void)t;
-    (void)at;
-    step->run = run_byte_level;
-    return LT_OK;
-}
-
-static Status read_byte_fallback(Tokenizer *t, JsonAt at, DecodeStep *step)
-{
-    (void)t;
-    (void)at;
-    step->run = run_byte_fallback;
-    return LT_OK;
-}
-
-static Status read_fuse(Tokenizer *t, JsonAt at, DecodeStep *step)
-{
-    (void)t;
-    (void)at;
-    step->run = run_fuse;
-    return LT_OK;
-}
-
 static Status read_replace(Tokenizer *t, JsonAt at, DecodeStep *step)
 {
     Str text;
 
-    step->run = run_replace;
     TRY(json_get_str(&at, "content", &text));
     TRY(tokenizer_keep(t, text, &step->content));
     return pattern_read(t, &step->pattern, json_member(&at, "pattern"));
@@ -224,7 +199,6 @@ static Status read_one_char(Tokenizer *t, JsonAt at, const char *key, Str *out)
 
 static Status read_strip(Tokenizer *t, JsonAt at, DecodeStep *step)
 {
-    step->run = run_strip;
     TRY(json_get_int(&at, "start", 0, INT32_MAX, &step->start));
     TRY(json_get_int(&at, "stop", 0, INT32_MAX, &step->stop));
     return read_one_char(t, at, "content", &step->content);
@@ -235,7 +209,6 @@ static Status read_metaspace(Tokenizer *t, JsonAt at, DecodeStep *step)
     Str scheme = str_of("always");
     bool prefix = true;
 
-    step->run = run_metaspace;
     TRY(json_opt_str(&at, "prepend_scheme", &scheme));
     TRY(json_opt_bool(&at, "add_prefix_space", &prefix));
     step->drop_first = prefix && !str_is(scheme, "never");
@@ -244,33 +217,30 @@ static Status read_metaspace(Tokenizer *t, JsonAt at, DecodeStep *step)
 
 static const struct {
     const char *type;
-    Status (*read)(Tokenizer *t, JsonAt at, DecodeStep *step);
+    Status (*run)(const DecodeStep *step, const PieceList *in, PieceList *out);
+    Status (*read)(Tokenizer *t, JsonAt at, DecodeStep *step); /* NULL: nothing to read */
 } kinds[] = {
-    {"ByteLevel", read_byte_level}, {"ByteFallback", read_byte_fallback}, {"Fuse", read_fuse},
-    {"Metaspace", read_metaspace},  {"Replace", read_replace},            {"Strip", read_strip},
+    {"ByteLevel", run_byte_level, NULL},          {"ByteFallback", run_byte_fallback, NULL}, {"Fuse", run_fuse, NULL},
+    {"Metaspace", run_metaspace, read_metaspace}, {"Replace", run_replace, read_replace},    {"Strip", run_strip, read_strip},
 };
 
-Status decode_read(Tokenizer *t, JsonAt at)
+static Status read_step(Tokenizer *t, JsonAt at, Str type)
 {
-    Str type;
-    size_t n;
-
-    TRY(tokenizer_step_type(at, &type));
-    if (str_is(type, "Sequence")) {
-        const JsonAt list = json_member(&at, "decoders");
-        TRY(json_to_array(list, &n));
-        for (size_t i = 0; i < n; i++)
-            TRY(decode_read(t, json_element(&list, i)));
-        return LT_OK;
-    }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!str_is(type, kinds[i].type))
             continue;
         if (t->n_decode == STEPS_MAX)
             return json_fail(at, "more than %d decoders", STEPS_MAX);
-        return kinds[i].read(t, at, &t->decode[t->n_decode++]);
+        DecodeStep *step = &t->decode[t->n_decode++];
+        step->run = kinds[i].run;
+        return kinds[i].read != NULL ? kinds[i].read(t, at, step) : LT_OK;
     }
     return tokenizer_refuse_step(at, "decoder", type);
+}
+
+Status decode_read(Tokenizer *t, JsonAt at)
+{
+    return tokenizer_read_steps(t, at, "decoders", read_step);
 }
 
 static Status list_tokens(const Tokenizer *t, const int32_t *id, size_t n, bool skip_special, PieceList *list)

@@ -15,10 +15,20 @@ Status tokenizer_keep(Tokenizer *t, Str text, Str *out)
     return LT_OK;
 }
 
-Status tokenizer_step_type(JsonAt step, Str *type)
+Status tokenizer_read_steps(Tokenizer *t, JsonAt at, const char *list, ReadStepFn *read)
 {
-    TRY(json_to_object(step));
-    return json_get_str(&step, "type", type);
+    Str type;
+    size_t n;
+
+    TRY(json_to_object(at));
+    TRY(json_get_str(&at, "type", &type));
+    if (!str_is(type, "Sequence"))
+        return read(t, at, type);
+    const JsonAt steps = json_member(&at, list);
+    TRY(json_to_array(steps, &n));
+    for (size_t i = 0; i < n; i++)
+        TRY(tokenizer_read_steps(t, json_element(&steps, i), list, read));
+    return LT_OK;
 }
 
 Status tokenizer_refuse_step(JsonAt step, const char *sort, Str type)
@@ -53,17 +63,9 @@ static Status refuse_text(JsonAt model, const char *key)
 
 static Status read_model_options(Tokenizer *t, JsonAt model)
 {
-    static const char *const known[] = {"type",
-                                        "dropout",
-                                        "unk_token",
-                                        "continuing_subword_prefix",
-                                        "end_of_word_suffix",
-                                        "fuse_unk",
-                                        "byte_fallback",
-                                        "ignore_merges",
-                                        "vocab",
-                                        "merges",
-                                        NULL};
+    static const char *const known[] = {
+        "type",  "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",
+        "vocab", "merges",  NULL};
     Str type = str_of("BPE"); /* the first files do not say it */
     double dropout = 0;
 
@@ -245,8 +247,8 @@ static Status read_model(Tokenizer *t, JsonAt model, const TableText *tables, si
  * caller who asks for neither, and so does this reader by passing over them. */
 static Status read_root(Tokenizer *t, JsonAt root, const TableText *tables, size_t id_limit)
 {
-    static const char *const known[] = {"version",        "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
-                                        "post_processor", "decoder",    "model",   NULL};
+    static const char *const known[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
+                                        "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
     const JsonAt model = json_member(&root, "model");
     Str version = str_of("1.0");
 

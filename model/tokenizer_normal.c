@@ -18,9 +18,9 @@ static Status run_replace(const NormalStep *step, NormalWork *work, Str in, StrB
 }
 
 /* One stretch through utf8proc. */
-static Status add_form(StrBuf *out, NormalWork *work, Str in, unsigned form)
+static Status add_form(StrBuf *out, NormalWork *work, Str in, utf8proc_option_t form)
 {
-    const utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_STABLE | form);
+    const utf8proc_option_t options = UTF8PROC_STABLE | form;
     const utf8proc_uint8_t *text = (const utf8proc_uint8_t *)in.data;
     utf8proc_ssize_t n = 0;
 
@@ -56,6 +56,7 @@ static Status run_compose(const NormalStep *step, NormalWork *work, Str in, StrB
 {
     size_t done = 0, at = 0;
 
+    (void)step;
     while (at < in.len) {
         if ((uint8_t)in.data[at] < FIRST_COMBINING_LEAD) {
             at++;
@@ -67,16 +68,17 @@ static Status run_compose(const NormalStep *step, NormalWork *work, Str in, StrB
         while (end < in.len && !begins_plain(in.data[end]))
             end++;
         strbuf_add_str(out, str_slice(in, done, begin));
-        TRY(add_form(out, work, str_slice(in, begin, end), step->form));
+        TRY(add_form(out, work, str_slice(in, begin, end), UTF8PROC_COMPOSE));
         done = at = end;
     }
     strbuf_add_str(out, str_slice(in, done, in.len));
     return strbuf_status(out);
 }
 
-static Status run_form(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
+static Status run_decompose(const NormalStep *step, NormalWork *work, Str in, StrBuf *out)
 {
-    TRY(add_form(out, work, in, step->form));
+    (void)step;
+    TRY(add_form(out, work, in, UTF8PROC_DECOMPOSE));
     return strbuf_status(out);
 }
 
@@ -84,7 +86,6 @@ static Status read_prepend(Tokenizer *t, JsonAt at, NormalStep *step)
 {
     Str text;
 
-    step->run = run_prepend;
     TRY(json_get_str(&at, "prepend", &text));
     return tokenizer_keep(t, text, &step->content);
 }
@@ -93,59 +94,39 @@ static Status read_replace(Tokenizer *t, JsonAt at, NormalStep *step)
 {
     Str text;
 
-    step->run = run_replace;
     TRY(json_get_str(&at, "content", &text));
     TRY(tokenizer_keep(t, text, &step->content));
     return pattern_read(t, &step->pattern, json_member(&at, "pattern"));
 }
 
-static Status read_nfc(Tokenizer *t, JsonAt at, NormalStep *step)
-{
-    (void)t;
-    (void)at;
-    *step = (NormalStep){.run = run_compose, .form = UTF8PROC_COMPOSE};
-    return LT_OK;
-}
-
-static Status read_nfd(Tokenizer *t, JsonAt at, NormalStep *step)
-{
-    (void)t;
-    (void)at;
-    *step = (NormalStep){.run = run_form, .form = UTF8PROC_DECOMPOSE};
-    return LT_OK;
-}
-
 static const struct {
     const char *type;
-    Status (*read)(Tokenizer *t, JsonAt at, NormalStep *step);
+    Status (*run)(const NormalStep *step, NormalWork *work, Str in, StrBuf *out);
+    Status (*read)(Tokenizer *t, JsonAt at, NormalStep *step); /* NULL: nothing to read */
 } kinds[] = {
-    {"NFC", read_nfc},
-    {"NFD", read_nfd},
-    {"Prepend", read_prepend},
-    {"Replace", read_replace},
+    {"NFC", run_compose, NULL},
+    {"NFD", run_decompose, NULL},
+    {"Prepend", run_prepend, read_prepend},
+    {"Replace", run_replace, read_replace},
 };
 
-Status normal_read(Tokenizer *t, JsonAt at)
+static Status read_step(Tokenizer *t, JsonAt at, Str type)
 {
-    Str type;
-    size_t n;
-
-    TRY(tokenizer_step_type(at, &type));
-    if (str_is(type, "Sequence")) {
-        const JsonAt list = json_member(&at, "normalizers");
-        TRY(json_to_array(list, &n));
-        for (size_t i = 0; i < n; i++)
-            TRY(normal_read(t, json_element(&list, i)));
-        return LT_OK;
-    }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!str_is(type, kinds[i].type))
             continue;
         if (t->n_normal == STEPS_MAX)
             return json_fail(at, "more than %d normalizers", STEPS_MAX);
-        return kinds[i].read(t, at, &t->normal[t->n_normal++]);
+        NormalStep *step = &t->normal[t->n_normal++];
+        step->run = kinds[i].run;
+        return kinds[i].read != NULL ? kinds[i].read(t, at, step) : LT_OK;
     }
     return tokenizer_refuse_step(at, "normalizer", type);
+}
+
+Status normal_read(Tokenizer *t, JsonAt at)
+{
+    return tokenizer_read_steps(t, at, "normalizers", read_step);
 }
 
 Status normal_run(const Tokenizer *t, NormalWork *work, Str in, Str *out)

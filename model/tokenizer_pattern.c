@@ -23,9 +23,15 @@ typedef struct Shorthand {
     void (*add)(StrBuf *out);
 } Shorthand;
 
-static void add_space(StrBuf *out) { strbuf_add_text(out, space_class); }
+static void add_space(StrBuf *out)
+{
+    strbuf_add_text(out, space_class);
+}
 
-static void add_no_space(StrBuf *out) { strbuf_add_text(out, no_space_class); }
+static void add_no_space(StrBuf *out)
+{
+    strbuf_add_text(out, no_space_class);
+}
 
 static void add_letter(StrBuf *out)
 {
@@ -172,4 +178,7 @@ Status pattern_replace(const Pattern *pattern, Str text, Str content, StrBuf *ou
     return strbuf_status(out);
 }
 
-void pattern_release(Pattern *pattern) { regex_free(pattern->regex); }
+void pattern_release(Pattern *pattern)
+{
+    regex_free(pattern->regex);
+}

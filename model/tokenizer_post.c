@@ -23,11 +23,10 @@ static Status add_special(Tokenizer *t, JsonAt name, JsonAt specials, Ids *to)
     return LT_OK;
 }
 
-/* b := a b, or b := b a. */
-static Status wrap_ids(Ids *outer, const Ids *inner)
+static Status append(Ids *to, const Ids *ids)
 {
-    for (size_t i = 0; i < inner->count; i++)
-        TRY(ids_add(outer, inner->id[i]));
+    for (size_t i = 0; i < ids->count; i++)
+        TRY(ids_add(to, ids->id[i]));
     return LT_OK;
 }
 
@@ -62,11 +61,10 @@ static Status read_template(Tokenizer *t, JsonAt at)
     Ids before = {0}, after = {0};
     Status st;
 
-    TRY_GOTO(read_template_items(t, json_member(&at, "single"), json_member(&at, "special_tokens"), &before, &after), st,
-             done);
+    TRY_GOTO(read_template_items(t, json_member(&at, "single"), json_member(&at, "special_tokens"), &before, &after), st, done);
     /* A template around an earlier one of the same sequence. */
-    TRY_GOTO(wrap_ids(&before, &t->prefix), st, done);
-    TRY_GOTO(wrap_ids(&t->suffix, &after), st, done);
+    TRY_GOTO(append(&before, &t->prefix), st, done);
+    TRY_GOTO(append(&t->suffix, &after), st, done);
     ids_release(&t->prefix);
     t->prefix = before;
     before = (Ids){0};
@@ -76,37 +74,23 @@ done:
     return st;
 }
 
-/* Moves offsets only. */
-static Status read_byte_level(Tokenizer *t, JsonAt at)
-{
-    (void)t;
-    (void)at;
-    return LT_OK;
-}
-
 static const struct {
     const char *type;
-    Status (*read)(Tokenizer *t, JsonAt at);
+    Status (*read)(Tokenizer *t, JsonAt at); /* NULL: moves offsets only */
 } kinds[] = {
-    {"ByteLevel", read_byte_level},
+    {"ByteLevel", NULL},
     {"TemplateProcessing", read_template},
 };
 
-Status post_read(Tokenizer *t, JsonAt at)
+static Status read_step(Tokenizer *t, JsonAt at, Str type)
 {
-    Str type;
-    size_t n;
-
-    TRY(tokenizer_step_type(at, &type));
-    if (str_is(type, "Sequence")) {
-        const JsonAt list = json_member(&at, "processors");
-        TRY(json_to_array(list, &n));
-        for (size_t i = 0; i < n; i++)
-            TRY(post_read(t, json_element(&list, i)));
-        return LT_OK;
-    }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (str_is(type, kinds[i].type))
-            return kinds[i].read(t, at);
+            return kinds[i].read != NULL ? kinds[i].read(t, at) : LT_OK;
     return tokenizer_refuse_step(at, "post-processor", type);
+}
+
+Status post_read(Tokenizer *t, JsonAt at)
+{
+    return tokenizer_read_steps(t, at, "processors", read_step);
 }

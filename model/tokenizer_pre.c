@@ -3,8 +3,7 @@
 #include "core/utf8.h"
 
 /* GPT-2's pattern, which ByteLevel has built in. */
-static const char byte_level_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char byte_level_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 /* Whether an item (match or gap) grows the one before it instead of standing alone. */
 static bool joins(SplitBehavior behavior, bool last_matched, bool matched)
@@ -36,8 +35,7 @@ static Status close_piece(Splitter *s)
 
     if (!s->open || s->begin == s->end || (step->behavior == SPLIT_REMOVED && s->matched))
         return LT_OK;
-    return pre_run(s->e, s->step + 1,
-                   (Piece){str_slice(s->whole.text, s->begin, s->end), s->whole.first && s->begin == 0});
+    return pre_run(s->e, s->step + 1, (Piece){str_slice(s->whole.text, s->begin, s->end), s->whole.first && s->begin == 0});
 }
 
 static Status add_item(Splitter *s, size_t begin, size_t end, bool matched)
@@ -141,7 +139,6 @@ static Status read_split(Tokenizer *t, JsonAt at, PreStep *step)
     Str name;
     size_t i = 0;
 
-    step->run = run_split;
     TRY(json_to_str(behavior, &name));
     while (i < sizeof names / sizeof *names && !str_is(name, names[i]))
         i++;
@@ -158,14 +155,12 @@ static Status read_digits(Tokenizer *t, JsonAt at, PreStep *step)
 
     (void)t;
     TRY(json_opt_bool(&at, "individual_digits", &one_by_one));
-    step->run = run_split;
     step->behavior = one_by_one ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
     return pattern_compile(&step->pattern, str_of("\\p{N}"));
 }
 
 static Status read_byte_level(Tokenizer *t, JsonAt at, PreStep *step)
 {
-    step->run = run_byte_level;
     step->behavior = SPLIT_ISOLATED;
     step->prefix_space = true;
     step->use_pattern = true; /* files from before the option have the pattern always */
@@ -181,7 +176,6 @@ static Status read_metaspace(Tokenizer *t, JsonAt at, PreStep *step)
     Str text = str_of("always");
     bool prefix = true;
 
-    step->run = run_metaspace;
     step->split = true;
     TRY(json_opt_bool(&at, "split", &step->split));
     TRY(json_opt_bool(&at, "add_prefix_space", &prefix)); /* the older spelling of "never" */
@@ -202,27 +196,17 @@ static Status read_metaspace(Tokenizer *t, JsonAt at, PreStep *step)
 
 static const struct {
     const char *type;
+    Status (*run)(Encoder *e, size_t step, Piece piece);
     Status (*read)(Tokenizer *t, JsonAt at, PreStep *step);
 } kinds[] = {
-    {"ByteLevel", read_byte_level},
-    {"Digits", read_digits},
-    {"Metaspace", read_metaspace},
-    {"Split", read_split},
+    {"ByteLevel", run_byte_level, read_byte_level},
+    {"Digits", run_split, read_digits},
+    {"Metaspace", run_metaspace, read_metaspace},
+    {"Split", run_split, read_split},
 };
 
-Status pre_read(Tokenizer *t, JsonAt at)
+static Status read_step(Tokenizer *t, JsonAt at, Str type)
 {
-    Str type;
-    size_t n;
-
-    TRY(tokenizer_step_type(at, &type));
-    if (str_is(type, "Sequence")) {
-        const JsonAt list = json_member(&at, "pretokenizers");
-        TRY(json_to_array(list, &n));
-        for (size_t i = 0; i < n; i++)
-            TRY(pre_read(t, json_element(&list, i)));
-        return LT_OK;
-    }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!str_is(type, kinds[i].type))
             continue;
@@ -231,7 +215,14 @@ Status pre_read(Tokenizer *t, JsonAt at)
             return json_fail(at, "pre-tokenizer '" STR_FORMAT "' behind ByteLevel is not supported", STR_ARG(type));
         if (t->n_pre == STEPS_MAX)
             return json_fail(at, "more than %d pre-tokenizers", STEPS_MAX);
-        return kinds[i].read(t, at, &t->pre[t->n_pre++]);
+        PreStep *step = &t->pre[t->n_pre++];
+        step->run = kinds[i].run;
+        return kinds[i].read(t, at, step);
     }
     return tokenizer_refuse_step(at, "pre-tokenizer", type);
+}
+
+Status pre_read(Tokenizer *t, JsonAt at)
+{
+    return tokenizer_read_steps(t, at, "pretokenizers", read_step);
 }

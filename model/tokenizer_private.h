@@ -27,7 +27,10 @@ typedef struct MergeTable {
     size_t mask, count;
 } MergeTable;
 
-static inline uint64_t merge_slot(uint64_t pair) { return (pair * 0x9e3779b97f4a7c15u) >> 20; }
+static inline uint64_t merge_slot(uint64_t pair)
+{
+    return (pair * 0x9e3779b97f4a7c15u) >> 20;
+}
 
 static inline const Merge *merge_find(const MergeTable *m, int32_t left, int32_t right)
 {
@@ -170,7 +173,6 @@ struct NormalStep {
     Status (*run)(const NormalStep *step, NormalWork *work, Str in, StrBuf *out);
     Pattern pattern;
     Str content;
-    unsigned form; /* options of utf8proc */
 };
 
 Status normal_read(Tokenizer *t, JsonAt at);
@@ -201,9 +203,9 @@ typedef struct PreStep {
     Pattern pattern;
     SplitBehavior behavior;
     bool invert;
-    bool use_pattern;    /* ByteLevel */
+    bool use_pattern; /* ByteLevel */
     bool prefix_space;
-    Str replacement;     /* Metaspace */
+    Str replacement; /* Metaspace */
     PrependScheme scheme;
     bool split;
 } PreStep;
@@ -258,7 +260,7 @@ typedef struct BpeWork {
 } BpeWork;
 
 typedef struct CacheSlot {
-    uint32_t hash; /* 0: free */
+    uint32_t hash;    /* 0: free */
     uint32_t key, id; /* where bytes and ids begin */
     uint16_t key_len, n_id;
 } CacheSlot;
@@ -292,8 +294,8 @@ struct Tokenizer {
     Vocab vocab;
     AddedToken *added;
     size_t n_added, added_cap;
-    uint8_t *special;           /* by id */
-    AddedSet raw, normalized;   /* matched in the raw and in the normalised text */
+    uint8_t *special;         /* by id */
+    AddedSet raw, normalized; /* matched in the raw and in the normalised text */
 
     NormalStep normal[STEPS_MAX];
     PreStep pre[STEPS_MAX];
@@ -301,13 +303,13 @@ struct Tokenizer {
     size_t n_normal, n_pre, n_decode;
     bool decode_joins_by_space; /* a file without a decoder */
 
-    bool byte_level;            /* the model sees bytes, as characters of GPT-2's table */
+    bool byte_level; /* the model sees bytes, as characters of GPT-2's table */
     bool byte_fallback, fuse_unk, ignore_merges;
-    bool cut_at_spaces;         /* no merge joins anything to a U+2581 on its right */
-    int32_t unk;                /* -1: none */
-    int32_t byte_id[256];       /* byte-level: id of the byte; else of the ASCII character; -1: none */
-    int32_t fallback_id[256];   /* of <0xHH> */
-    Ids prefix, suffix;         /* what the post-processor adds */
+    bool cut_at_spaces;       /* no merge joins anything to a U+2581 on its right */
+    int32_t unk;              /* -1: none */
+    int32_t byte_id[256];     /* byte-level: id of the byte; else of the ASCII character; -1: none */
+    int32_t fallback_id[256]; /* of <0xHH> */
+    Ids prefix, suffix;       /* what the post-processor adds */
 
     int32_t bos, eos, pad;
     int64_t max_length;
@@ -326,8 +328,9 @@ struct Encoder {
 
 /* A string of the document, copied into the tokenizer. */
 Status tokenizer_keep(Tokenizer *t, Str text, Str *out);
-/* The text of `type` of a step. */
-Status tokenizer_step_type(JsonAt step, Str *type);
+/* Calls `read` for a step, or for every step of a Sequence, however deep; `list` is the key of its array. */
+typedef Status ReadStepFn(Tokenizer *t, JsonAt at, Str type);
+Status tokenizer_read_steps(Tokenizer *t, JsonAt at, const char *list, ReadStepFn *read);
 /* Refuses a step that the tables do not have. `sort` is "normalizer" and so on. */
 Status tokenizer_refuse_step(JsonAt step, const char *sort, Str type);
 /* bos, eos, pad, longest text and chat template from the folder; tokenizer_config.c. */

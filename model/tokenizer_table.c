@@ -13,7 +13,10 @@ typedef struct Cursor {
     size_t at;
 } Cursor;
 
-static int peek(const Cursor *c) { return c->at < c->text.len ? (unsigned char)c->text.data[c->at] : -1; }
+static int peek(const Cursor *c)
+{
+    return c->at < c->text.len ? (unsigned char)c->text.data[c->at] : -1;
+}
 
 static void skip_space(Cursor *c)
 {

@@ -24,11 +24,11 @@ static Status read_token(void *context, Str token, int64_t id)
     bool fresh;
 
     if (id < 0 || (uint64_t)id >= r->id_limit)
-        return FAIL(LT_E_INPUT, "%s: model.vocab.%.40s: id %lld is not between 0 and %zu", r->file, token.data,
-                    (long long)id, r->id_limit - 1);
+        return FAIL(LT_E_INPUT, "%s: model.vocab.%.40s: id %lld is not between 0 and %zu", r->file, token.data, (long long)id,
+                    r->id_limit - 1);
     if (vocab_has(v, id))
-        return FAIL(LT_E_INPUT, "%s: model.vocab.%.40s: id %lld is also that of '%.40s'", r->file, token.data,
-                    (long long)id, v->text[id].data);
+        return FAIL(LT_E_INPUT, "%s: model.vocab.%.40s: id %lld is also that of '%.40s'", r->file, token.data, (long long)id,
+                    v->text[id].data);
     TRY(map_put(&v->id, token, id, &fresh));
     if (!fresh)
         return FAIL(LT_E_INPUT, "%s: model.vocab.%.40s: this token is listed twice", r->file, token.data);
@@ -78,8 +78,8 @@ static Status read_part(const MergeReader *r, size_t index, Str token, int32_t *
 {
     *id = vocab_find(r->v, token);
     if (*id < 0)
-        return FAIL(LT_E_INPUT, "%s: model.merges[%zu]: '%.*s' is not in model.vocab", r->file, index,
-                    token.len < 40 ? (int)token.len : 40, token.data);
+        return FAIL(LT_E_INPUT, "%s: model.merges[%zu]: '%.*s' is not in model.vocab", r->file, index, token.len < 40 ? (int)token.len : 40,
+                    token.data);
     return LT_OK;
 }
 

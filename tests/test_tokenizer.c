@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define VOCAB_HELLO ", \"he\": 256, \"ll\": 257, \"hell\": 258, \"\\u0120t\": 259, \"hello\": 260"
+#define VOCAB_HELLO  ", \"he\": 256, \"ll\": 257, \"hell\": 258, \"\\u0120t\": 259, \"hello\": 260"
 #define MERGES_HELLO "[[\"h\", \"e\"], [\"l\", \"l\"], [\"he\", \"ll\"], [\"\\u0120\", \"t\"], [\"hell\", \"o\"]]"
 
 static Tiny open_bytes(const TinyFile *file)
@@ -32,20 +32,19 @@ static void test_encode_byte_level_by_hand(void **state)
 
     (void)state;
     TINY_CHECK(&tiny, "hello tell", false, 260, 259, 'e', 257);
-    TINY_CHECK(&tiny, "he  t", false, 256, ' ', 259);      /* a run of spaces leaves one to the word */
+    TINY_CHECK(&tiny, "he  t", false, 256, ' ', 259); /* a run of spaces leaves one to the word */
     TINY_CHECK(&tiny, "hel\n", false, 256, 'l', '\n');
     TINY_CHECK(&tiny, "\xc3\xa9", false, 0xc3, 0xa9);
     tiny_check(&tiny, (Str){"a\0b", 3}, false, (const int32_t[]){'a', 0, 'b', -1});
     tiny_check(&tiny, (Str){"", 0}, true, (const int32_t[]){-1});
     TINY_DECODED(&tiny, false, "hello tell", 260, 259, 'e', 257);
-    TINY_DECODED(&tiny, false, "he", 256, 999, 261);       /* ids that are not there */
+    TINY_DECODED(&tiny, false, "he", 256, 999, 261); /* ids that are not there */
     tiny_close(&tiny);
 }
 
 static void test_encode_accepts_old_form_of_merges(void **state)
 {
-    Tiny tiny = open_bytes(&(TinyFile){
-        .vocab = VOCAB_HELLO, .merges = "[\"h e\", \"l l\", \"he ll\", \"\\u0120 t\", \"hell o\"]"});
+    Tiny tiny = open_bytes(&(TinyFile){.vocab = VOCAB_HELLO, .merges = "[\"h e\", \"l l\", \"he ll\", \"\\u0120 t\", \"hell o\"]"});
 
     (void)state;
     TINY_CHECK(&tiny, "hello tell", false, 260, 259, 'e', 257);
@@ -54,8 +53,8 @@ static void test_encode_accepts_old_form_of_merges(void **state)
 
 static void test_merge_order_is_rank_then_leftmost(void **state)
 {
-    Tiny tiny = open_bytes(&(TinyFile){.vocab = ", \"aa\": 256, \"ab\": 257, \"aab\": 258",
-                                       .merges = "[[\"a\", \"b\"], [\"a\", \"a\"], [\"a\", \"ab\"]]"});
+    Tiny tiny = open_bytes(
+        &(TinyFile){.vocab = ", \"aa\": 256, \"ab\": 257, \"aab\": 258", .merges = "[[\"a\", \"b\"], [\"a\", \"a\"], [\"a\", \"ab\"]]"});
 
     (void)state;
     TINY_CHECK(&tiny, "aaa", false, 256, 'a');
@@ -107,9 +106,7 @@ static void test_encode_unknown_characters(void **state)
 {
     Tiny fused = open_fallback(&(TinyFile){.options = "\"unk_token\": \"<unk>\", \"fuse_unk\": true,"});
     Tiny single = open_fallback(&(TinyFile){.options = "\"unk_token\": \"<unk>\","});
-    Tiny dropped = open_fallback(&(TinyFile){.options = "\"unk_token\": null,",
-                                             .vocab = ", \"ab\": 262",
-                                             .merges = "[[\"a\", \"b\"]]"});
+    Tiny dropped = open_fallback(&(TinyFile){.options = "\"unk_token\": null,", .vocab = ", \"ab\": 262", .merges = "[[\"a\", \"b\"]]"});
 
     (void)state;
     TINY_CHECK(&fused, "axyb z", false, 259, 260, 0, 261, 259, 0);
@@ -130,7 +127,7 @@ static void test_added_tokens_flags(void **state)
     Tiny tiny = open_bytes(&(TinyFile){.added = added});
 
     (void)state;
-    TINY_CHECK(&tiny, "<x><y><x>", false, 257, 256);         /* the longest wins */
+    TINY_CHECK(&tiny, "<x><y><x>", false, 257, 256); /* the longest wins */
     TINY_CHECK(&tiny, "a \xc2\xa0[L] b", false, 'a', 258, ' ', 'b');
     TINY_CHECK(&tiny, "[R] \n b[R]", false, 259, 'b', 259);
     TINY_CHECK(&tiny, "word words", false, 260, ' ', 'w', 'o', 'r', 'd', 's');
@@ -153,7 +150,7 @@ static void test_decode_replaces_invalid_bytes(void **state)
     Tiny tiny = open_bytes(&(TinyFile){0});
 
     (void)state;
-    TINY_DECODED(&tiny, false, "a\xef\xbf\xbd\x62", 'a', 0xe2, 0x82, 'b');            /* a cut sequence is one */
+    TINY_DECODED(&tiny, false, "a\xef\xbf\xbd\x62", 'a', 0xe2, 0x82, 'b');                /* a cut sequence is one */
     TINY_DECODED(&tiny, false, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 0xed, 0xa0, 0x80); /* a surrogate is three */
     TINY_DECODED(&tiny, false, "\xef\xbf\xbd\xef\xbf\xbd", 0xc0, 0xaf);
     TINY_DECODED(&tiny, false, "\xef\xbf\xbd", 0xf0, 0x9f, 0x98);
@@ -242,7 +239,7 @@ static void test_merging_equals_the_definition(void **state)
     static const char vocab[] = ", \"ab\": 256, \"ba\": 257, \"aa\": 258, \"aba\": 259, \"abab\": 260, \"bb\": 261, \"aab\": 262";
     static const char merges[] = "[[\"ab\", \"ab\"], [\"aa\", \"b\"], [\"b\", \"b\"], [\"a\", \"ba\"], [\"a\", \"b\"], [\"a\", "
                                  "\"a\"], [\"b\", \"a\"]]";
-    static const PlainMerge plain[] = {{256, 256, 260}, {258, 'b', 262},  {'b', 'b', 261}, {'a', 257, 259},
+    static const PlainMerge plain[] = {{256, 256, 260}, {258, 'b', 262}, {'b', 'b', 261}, {'a', 257, 259},
                                        {'a', 'b', 256}, {'a', 'a', 258}, {'b', 'a', 257}};
     Tiny tiny = open_bytes(&(TinyFile){.vocab = vocab, .merges = merges});
     TestRandom r = {7};
@@ -316,8 +313,7 @@ static void test_encode_bounds_exploding_patterns(void **state)
     Ids ids = {0};
 
     (void)state;
-    CHECK_FAILS(encoder_encode(tiny.e, str_of("eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeex"), false, &ids),
-                LT_E_INPUT, "steps");
+    CHECK_FAILS(encoder_encode(tiny.e, str_of("eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeex"), false, &ids), LT_E_INPUT, "steps");
     ids_release(&ids);
     tiny_close(&tiny);
 }
@@ -325,10 +321,13 @@ static void test_encode_bounds_exploding_patterns(void **state)
 static void test_metaspace_prepends_by_scheme(void **state)
 {
     static const char added[] = "[{\"id\": 1, \"content\": \"<s>\", \"special\": true}]";
-    Tiny first = open_fallback(&(TinyFile){.added = added, .normalizer = "null",
-        .pre = "{\"type\": \"Metaspace\", \"replacement\": \"\\u2581\", \"prepend_scheme\": \"first\", \"split\": true}"});
-    Tiny never = open_fallback(&(TinyFile){.added = added, .normalizer = "null",
-        .pre = "{\"type\": \"Metaspace\", \"replacement\": \"\\u2581\", \"add_prefix_space\": false}"});
+    Tiny first = open_fallback(
+        &(TinyFile){.added = added,
+                    .normalizer = "null",
+                    .pre = "{\"type\": \"Metaspace\", \"replacement\": \"\\u2581\", \"prepend_scheme\": \"first\", \"split\": true}"});
+    Tiny never = open_fallback(&(TinyFile){.added = added,
+                                           .normalizer = "null",
+                                           .pre = "{\"type\": \"Metaspace\", \"replacement\": \"\\u2581\", \"add_prefix_space\": false}"});
 
     (void)state;
     TINY_CHECK(&first, "a b<s>a", false, 259, 260, 259, 261, 1, 260);

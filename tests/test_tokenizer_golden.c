@@ -149,11 +149,11 @@ static void check_files(const char *tokenizer, const char *rows, const char *mor
         fail_msg("%s: %zu comparisons of %zu rows differ", tokenizer, run.n_bad, run.n_row);
 }
 
-#define GOLDEN(function, tokenizer, name)                                                                              \
-    static void function(void **state)                                                                                 \
-    {                                                                                                                  \
-        (void)state;                                                                                                   \
-        check_files(tokenizer, "golden/tokenizer/" name ".jsonl.gz", "golden/tokenizer/" name "_decode.jsonl.gz");     \
+#define GOLDEN(function, tokenizer, name)                                                                                                  \
+    static void function(void **state)                                                                                                     \
+    {                                                                                                                                      \
+        (void)state;                                                                                                                       \
+        check_files(tokenizer, "golden/tokenizer/" name ".jsonl.gz", "golden/tokenizer/" name "_decode.jsonl.gz");                         \
     }
 
 GOLDEN(test_golden_minimind2, "data/models/minimind2-small/tokenizer.json", "minimind2-small")
@@ -327,12 +327,18 @@ static void test_golden_unicode_classes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_minimind2),     cmocka_unit_test(test_golden_gpt2),
-        cmocka_unit_test(test_golden_gpt2_old_form), cmocka_unit_test(test_golden_gpt_neox),
-        cmocka_unit_test(test_golden_llama2),        cmocka_unit_test(test_golden_llama3),
-        cmocka_unit_test(test_golden_mistral),       cmocka_unit_test(test_golden_qwen2),
-        cmocka_unit_test(test_golden_smollm),        cmocka_unit_test(test_golden_synthetic),
-        cmocka_unit_test(test_golden_prompts_of_stories260k), cmocka_unit_test(test_golden_prompts_of_minimind2),
+        cmocka_unit_test(test_golden_minimind2),
+        cmocka_unit_test(test_golden_gpt2),
+        cmocka_unit_test(test_golden_gpt2_old_form),
+        cmocka_unit_test(test_golden_gpt_neox),
+        cmocka_unit_test(test_golden_llama2),
+        cmocka_unit_test(test_golden_llama3),
+        cmocka_unit_test(test_golden_mistral),
+        cmocka_unit_test(test_golden_qwen2),
+        cmocka_unit_test(test_golden_smollm),
+        cmocka_unit_test(test_golden_synthetic),
+        cmocka_unit_test(test_golden_prompts_of_stories260k),
+        cmocka_unit_test(test_golden_prompts_of_minimind2),
         cmocka_unit_test(test_golden_unicode_classes),
     };
     return TEST_MAIN(tests);

@@ -33,8 +33,7 @@ static void refuse_file(const TinyFile *file, const char *message)
 static void test_load_refuses_unknown_kinds_by_name(void **state)
 {
     (void)state;
-    refuse_file(&(TinyFile){.normalizer = "{\"type\": \"Lowercase\"}"},
-                "x.json: normalizer: normalizer 'Lowercase' is not supported");
+    refuse_file(&(TinyFile){.normalizer = "{\"type\": \"Lowercase\"}"}, "x.json: normalizer: normalizer 'Lowercase' is not supported");
     refuse_file(&(TinyFile){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"Foo\"}]}"},
                 "x.json: normalizer.normalizers[1]: normalizer 'Foo' is not supported");
     refuse_file(&(TinyFile){.pre = "{\"type\": \"Whitespace\"}"}, "x.json: pre_tokenizer: pre-tokenizer 'Whitespace'");
@@ -45,7 +44,8 @@ static void test_load_refuses_unknown_kinds_by_name(void **state)
     refuse_file(&(TinyFile){.options = "\"dropout\": 0.1,"}, "x.json: model.dropout");
     refuse_file(&(TinyFile){.options = "\"surprise\": {},"}, "x.json: model.surprise");
     refuse_file(&(TinyFile){.options = "\"unk_token\": \"<none>\","}, "x.json: model.unk_token: '<none>'");
-    CHECK_FAILS(parse_text("{\"model\": {\"type\": \"Unigram\"}}", sizeof("{\"model\": {\"type\": \"Unigram\"}}") - 1), LT_E_INPUT, "model 'Unigram' is not supported");
+    CHECK_FAILS(parse_text("{\"model\": {\"type\": \"Unigram\"}}", sizeof("{\"model\": {\"type\": \"Unigram\"}}") - 1), LT_E_INPUT,
+                "model 'Unigram' is not supported");
 }
 
 static void test_load_refuses_bad_steps(void **state)
@@ -91,8 +91,11 @@ static void test_load_refuses_bad_tables(void **state)
     refuse_file(&(TinyFile){.vocab = ", \"ab\": 256", .merges = "[\"a b\", [\"a\", \"b\"]]"}, "x.json: model.merges[1]");
     refuse_file(&(TinyFile){.vocab = ", \"ab\": 256", .merges = "[[\"a\", \"b\"] [\"a\", \"b\"]]"}, "after entry 0");
     refuse_file(&(TinyFile){.merges = "{}"}, "x.json: model.merges: expected an array");
-    CHECK_FAILS(parse_text("{\"model\": {\"vocab\": [], \"merges\": []}}", sizeof("{\"model\": {\"vocab\": [], \"merges\": []}}") - 1), LT_E_INPUT, "x.json: model.vocab: expected an object");
-    CHECK_FAILS(parse_text("{\"model\": {\"voc\\u0061b\": {}, \"merges\": []}}", sizeof("{\"model\": {\"voc\\u0061b\": {}, \"merges\": []}}") - 1), LT_E_INPUT, "x.json: model.vocab: expected");
+    CHECK_FAILS(parse_text("{\"model\": {\"vocab\": [], \"merges\": []}}", sizeof("{\"model\": {\"vocab\": [], \"merges\": []}}") - 1),
+                LT_E_INPUT, "x.json: model.vocab: expected an object");
+    CHECK_FAILS(
+        parse_text("{\"model\": {\"voc\\u0061b\": {}, \"merges\": []}}", sizeof("{\"model\": {\"voc\\u0061b\": {}, \"merges\": []}}") - 1),
+        LT_E_INPUT, "x.json: model.vocab: expected");
     CHECK_FAILS(parse_text("{\"x\": \"\xff\"}", sizeof("{\"x\": \"\xff\"}") - 1), LT_E_INPUT, "x.json: invalid UTF-8 at byte 7");
     CHECK_FAILS(parse_text("", sizeof("") - 1), LT_E_INPUT, "x.json");
 }
@@ -124,8 +127,9 @@ static void test_load_reads_escapes_in_tables(void **state)
     StrBuf json;
 
     (void)state;
-    tiny_bytes_json(&json, &(TinyFile){.pre = "null", .decoder = "null",
-                                       .vocab = ", \"\\u0000\\t\\/\": 256, \"\\ud83d\\ude00\": 257, \"\\\"\\\\\\n\": 258"});
+    tiny_bytes_json(
+        &json,
+        &(TinyFile){.pre = "null", .decoder = "null", .vocab = ", \"\\u0000\\t\\/\": 256, \"\\ud83d\\ude00\": 257, \"\\\"\\\\\\n\": 258"});
     tiny = tiny_open(&json);
     assert_int_equal(tokenizer_find(tiny.t, (Str){"\0\t/", 3}), 256);
     assert_int_equal(tokenizer_find(tiny.t, str_of("\xf0\x9f\x98\x80")), 257);
@@ -137,8 +141,7 @@ static void test_load_reads_escapes_in_tables(void **state)
 /* What a stricter reader than the reference may refuse though the reference takes it, and what neither may. */
 static bool must_load(const char *file)
 {
-    static const char *const names[] = {"ok.json", "trailing_newlines.json", "nul_token.json", "merge_twice.json",
-                                        "no_optional_keys.json"};
+    static const char *const names[] = {"ok.json", "trailing_newlines.json", "nul_token.json", "merge_twice.json", "no_optional_keys.json"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(file, names[i]) == 0)
@@ -296,8 +299,7 @@ static void test_folder_errors_name_the_place(void **state)
     CHECK_FAILS(tokenizer_load(&t, test_folder()), LT_E_INPUT, "tokenizer.json");
     CHECK_FAILS(tokenizer_load(&t, write_folder("{\"bos_token\": \"<bos>\"}")), LT_E_INPUT,
                 "tokenizer_config.json: bos_token: '<bos>' is not a token");
-    CHECK_FAILS(tokenizer_load(&t, write_folder("{\"model_max_length\": -3}")), LT_E_INPUT,
-                "tokenizer_config.json: model_max_length");
+    CHECK_FAILS(tokenizer_load(&t, write_folder("{\"model_max_length\": -3}")), LT_E_INPUT, "tokenizer_config.json: model_max_length");
     CHECK_FAILS(tokenizer_load(&t, write_folder("{")), LT_E_INPUT, "tokenizer_config.json");
     CHECK_OK(tokenizer_load(&t, write_folder("{\"pad_token\": \"[PAD]\"}")));
     assert_int_equal(tokenizer_pad(t), -1);

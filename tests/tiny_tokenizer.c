@@ -12,7 +12,10 @@ static void add_member(StrBuf *out, const char *key, const char *value)
         strbuf_addf(out, "\"%s\": %s, ", key, value);
 }
 
-static const char *or_else(const char *given, const char *usual) { return given != NULL ? given : usual; }
+static const char *or_else(const char *given, const char *usual)
+{
+    return given != NULL ? given : usual;
+}
 
 static void write_head(StrBuf *out, const TinyFile *f)
 {

@@ -6,11 +6,11 @@
 
 /* The parts of a file; a NULL member is left out. `options` goes into the model, with a comma at its end. */
 typedef struct TinyFile {
-    const char *added;      /* the added_tokens array */
+    const char *added; /* the added_tokens array */
     const char *normalizer, *pre, *post, *decoder;
     const char *options;
-    const char *vocab;      /* further entries of the vocabulary, a comma in front */
-    const char *merges;     /* the array */
+    const char *vocab;  /* further entries of the vocabulary, a comma in front */
+    const char *merges; /* the array */
 } TinyFile;
 
 /* Vocabulary: byte b as its character with id b, then `vocab` (ids from 256). ByteLevel pre-tokenizer and decoder unless the
@@ -30,7 +30,7 @@ void tiny_close(Tiny *tiny);
 
 /* Encodes and compares with ids that end in -1. */
 void tiny_check(const Tiny *tiny, Str text, bool special, const int32_t *want);
-#define TINY_CHECK(tiny, text, special, ...)                                                                           \
+#define TINY_CHECK(tiny, text, special, ...)                                                                                               \
     tiny_check((tiny), (Str){(text), sizeof(text) - 1}, (special), (const int32_t[]){__VA_ARGS__, -1})
 /* Decodes ids that end in -1 and compares. */
 void tiny_check_decoded(const Tiny *tiny, const int32_t *id, bool skip_special, const char *want);
