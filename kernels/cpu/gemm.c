@@ -8,8 +8,8 @@
 
 /* Rows of a oneDNN tile: it lays out B anew for every call, which 256 rows pay for (98 % of its best speed; 64 rows: 92 %). */
 enum { WIDE_ROWS = 256, TAIL_STEP = 16 };
-/* The last rows are done in two pieces, a multiple of 16 and the rest: 31 plans per column tile serve any m, where plans for every
- * remainder would be 255. */
+/* The last rows are done in two pieces, a multiple of 16 and the 16 to 31 that are left: 46 plans per column tile serve any m, where
+ * plans for every remainder would be 255. A piece of a few rows would hardly pay for its copy of B. */
 enum { PIECE_WHOLE, PIECE_STEPS, PIECE_REST, PIECES };
 enum { COLS_WHOLE, COLS_REST, COLS };
 
@@ -79,14 +79,14 @@ static void copy_dense(char *to, const char *from, size_t from_step, size_t row_
 
 /* Rows [from, from + rows) of A as [rows][k]. A transposed A is turned here, once for all column tiles, since the library would do it
  * for each of them. */
-static void lay_dense_rows(CpuLevel level, char *to, const GemmSide *a, int64_t from, int64_t rows)
+static void lay_dense_rows(char *to, const GemmSide *a, int64_t from, int64_t rows)
 {
     const size_t size = dtype_bytes(a->dtype);
 
     if (a->k_contiguous)
         copy_dense(to, gemm_side_at(a, from), (size_t)a->stride * size, (size_t)a->k * size, rows);
     else
-        gemm_transpose(level, to, gemm_side_at(a, from), a->stride, size, a->k, rows);
+        gemm_transpose(to, gemm_side_at(a, from), a->stride, size, a->k, rows);
 }
 
 /* Columns [from, from + cols) of B as the library takes them: in place if they are dense, else copied. */
@@ -104,10 +104,13 @@ static const char *dense_cols(const GemmSide *b, int64_t from, int64_t cols, cha
     return room;
 }
 
+/* The rows of a tile's first piece; the others are its rest. */
+static int64_t rows_in_steps(int64_t rows) { return rows % TAIL_STEP == 0 ? rows : rows < 2 * TAIL_STEP ? 0 : (rows / TAIL_STEP - 1) * TAIL_STEP; }
+
 static Status multiply_onednn(const GemmRun *r, int thread, float *sums, const char *a, int64_t rows, const char *b, int64_t cols, void *scratch)
 {
     const int col = cols == GEMM_TILE_COLS ? COLS_WHOLE : COLS_REST;
-    const int64_t steps = rows / TAIL_STEP * TAIL_STEP;
+    const int64_t steps = rows_in_steps(rows);
 
     if (rows == WIDE_ROWS)
         return onednn_run(r->state->lib, r->plan[PIECE_WHOLE][col], thread, sums, a, b, scratch);
@@ -123,7 +126,7 @@ static Status multiply_onednn(const GemmRun *r, int thread, float *sums, const c
  * depend on m. */
 static Status plan_columns(GemmRun *r, int64_t cols, int col, bool *taken)
 {
-    const int64_t tail = r->m % WIDE_ROWS, rows[PIECES] = {WIDE_ROWS, tail / TAIL_STEP * TAIL_STEP, tail % TAIL_STEP};
+    const int64_t tail = r->m % WIDE_ROWS, steps = rows_in_steps(tail), rows[PIECES] = {WIDE_ROWS, steps, tail - steps};
     OneDnnKey key = {.m = WIDE_ROWS, .n = cols, .k = r->k, .dtype = r->a.dtype, .b_k_contiguous = r->b.k_contiguous};
 
     TRY(onednn_plan(r->state->lib, &key, &r->plan[PIECE_WHOLE][col]));
@@ -208,13 +211,13 @@ static Status gemm_tile(void *context, int64_t index, int thread)
     held->block = block;
     if (r->micro != NULL) {
         if (is_new)
-            micro_pack_rows(r->micro, (float *)a, &r->a, i, rows);
+            micro_pack_rows(r->micro, (float *)a, &r->a, i, rows, cpu_of(r->dev)->n_thread);
         micro_multiply(r->micro, (float *)sums, (float *)a, rows, &r->b, j, cols, (float *)b, cpu_of(r->dev)->n_thread);
         finish_tile(r, (float *)sums, GEMM_TILE_COLS, i, rows, j, cols);
         return LT_OK;
     }
     if (is_new && r->a_bytes > 0)
-        lay_dense_rows(cpu_of(r->dev)->level, a, &r->a, i, rows);
+        lay_dense_rows(a, &r->a, i, rows);
     TRY(multiply_onednn(r, thread, (float *)sums, r->a_bytes > 0 ? a : gemm_side_at(&r->a, i), rows, dense_cols(&r->b, j, cols, b), cols, scratch));
     finish_tile(r, (float *)sums, cols, i, rows, j, cols);
     return LT_OK;
@@ -236,8 +239,9 @@ Status cpu_gemm(Device *dev, const GemmArgs *g)
         return gemm_f64(dev, g);
     r.a = (GemmSide){g->a.data, g->a.dtype, r.m, r.k, g->a.stride, g->op_a == GEMM_N};
     r.b = (GemmSide){g->b.data, g->b.dtype, r.n, r.k, g->b.stride, g->op_b == GEMM_T};
-#ifndef LETHE_CANARY_SPLIT_K
     TRY(plan_onednn(&r, &taken));
+#ifdef LETHE_CANARY_SPLIT_K
+    taken = false; /* the planted mistake is in our kernels */
 #endif
     if (!taken)
         plan_micro(&r);

@@ -49,8 +49,8 @@ enum { GEMM_TILE_COLS = 64 };
 /* c = alpha sums + c + bias for rows x cols (cols <= GEMM_TILE_COLS); the sums lie `sums_stride` apart. */
 void gemm_finish(CpuLevel level, const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols);
 
-/* to[outer][k] = the transpose of from[k][outer], elements of 2 or 4 bytes; from_stride in elements. */
-void gemm_transpose(CpuLevel level, char *to, const char *from, int64_t from_stride, size_t size, int64_t k, int64_t outer);
+/* to[outer][k] = the transpose of from[k][outer], elements of 2 or 4 bytes; from_stride in elements. Needs AVX2. */
+void gemm_transpose(char *to, const char *from, int64_t from_stride, size_t size, int64_t k, int64_t outer);
 
 /* F64: a blocked loop, no packing of A. Same arguments as the slot. */
 Status gemm_f64(Device *dev, const GemmArgs *g);

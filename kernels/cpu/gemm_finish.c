@@ -39,70 +39,80 @@ TARGET_AVX2 static inline void to_f16_avx2(uint16_t *to, const float *from)
 }
 #endif
 
-/* value[j] += from[j] */
-INLINE void add_row(float *value, const char *from, DType dtype, int64_t cols, FromF16 *from_f16)
+/* F32 and BF16; the dtype is a constant wherever these are inlined, so the loops over them vectorise. */
+INLINE float read_c(const void *c, DType dtype, int64_t j)
 {
-    if (dtype == LT_F32) {
-        const float *x = (const float *)(const void *)from;
-
-        for (int64_t j = 0; j < cols; j++)
-            value[j] += x[j];
-    } else if (dtype == LT_BF16) {
-        const uint16_t *x = (const uint16_t *)(const void *)from;
-
-        for (int64_t j = 0; j < cols; j++)
-            value[j] += bf16_to_f32(x[j]);
-    } else {
-        const uint16_t *x = (const uint16_t *)(const void *)from;
-        uint16_t half[F16_BATCH] = {0};
-        float wide[F16_BATCH];
-
-        for (int64_t j = 0; j < cols; j += F16_BATCH) {
-            const int64_t n = cols - j < F16_BATCH ? cols - j : F16_BATCH;
-
-            memcpy(half, x + j, (size_t)n * sizeof *half);
-            from_f16(wide, half);
-            for (int64_t i = 0; i < n; i++)
-                value[j + i] += wide[i];
-        }
-    }
+    return dtype == LT_F32 ? ((const float *)c)[j] : bf16_to_f32(((const uint16_t *)c)[j]);
 }
 
-/* The one rounding. */
-INLINE void store_row(char *to, DType dtype, const float *value, int64_t cols, ToF16 *to_f16)
+INLINE void write_c(void *c, DType dtype, int64_t j, float value)
 {
-    uint16_t half[GEMM_TILE_COLS];
+    if (dtype == LT_F32)
+        ((float *)c)[j] = value;
+    else
+        ((uint16_t *)c)[j] = f32_to_bf16(value);
+}
 
-    if (dtype == LT_F32) {
-        memcpy(to, value, (size_t)cols * sizeof *value);
+INLINE void finish_row(void *restrict c, DType dtype, const float *restrict sum, const float *restrict bias, float alpha, bool add, int64_t cols)
+{
+    if (add && bias != NULL)
+        for (int64_t j = 0; j < cols; j++)
+            write_c(c, dtype, j, alpha * sum[j] + read_c(c, dtype, j) + bias[j]);
+    else if (add)
+        for (int64_t j = 0; j < cols; j++)
+            write_c(c, dtype, j, alpha * sum[j] + read_c(c, dtype, j));
+    else if (bias != NULL)
+        for (int64_t j = 0; j < cols; j++)
+            write_c(c, dtype, j, alpha * sum[j] + bias[j]);
+    else
+        for (int64_t j = 0; j < cols; j++)
+            write_c(c, dtype, j, alpha * sum[j]);
+}
+
+/* n <= GEMM_TILE_COLS elements of any dtype as F32 and back; F16 goes by whole batches. */
+INLINE void widen(float *to, const char *from, DType dtype, int64_t n, FromF16 *from_f16)
+{
+    uint16_t half[GEMM_TILE_COLS] = {0};
+
+    if (dtype != LT_F16) {
+        for (int64_t j = 0; j < n; j++)
+            to[j] = read_c(from, dtype, j);
         return;
     }
-    if (dtype == LT_BF16)
-        for (int64_t j = 0; j < cols; j++)
-            half[j] = f32_to_bf16(value[j]);
-    else
-        for (int64_t j = 0; j < cols; j += F16_BATCH)
-            to_f16(half + j, value + j);
-    memcpy(to, half, (size_t)cols * sizeof *half);
+    memcpy(half, from, (size_t)n * sizeof *half);
+    for (int64_t j = 0; j < n; j += F16_BATCH)
+        from_f16(to + j, half + j);
+}
+
+INLINE void finish_row_f16(char *c, const float *sum, const float *bias, float alpha, bool add, int64_t cols, FromF16 *from_f16, ToF16 *to_f16)
+{
+    float value[GEMM_TILE_COLS] = {0}; /* the row in F32; it starts as what C held */
+    uint16_t half[GEMM_TILE_COLS];
+
+    if (add)
+        widen(value, c, LT_F16, cols, from_f16);
+    finish_row(value, LT_F32, sum, bias, alpha, add, cols);
+    for (int64_t j = 0; j < cols; j += F16_BATCH)
+        to_f16(half + j, value + j);
+    memcpy(c, half, (size_t)cols * sizeof *half);
 }
 
 INLINE void finish(const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols, FromF16 *from_f16, ToF16 *to_f16)
 {
     const size_t step = (size_t)f->stride * dtype_bytes(f->dtype);
-    float value[GEMM_TILE_COLS] = {0};
+    float wide_bias[GEMM_TILE_COLS];
+    const float *bias = f->bias != NULL ? wide_bias : NULL;
+    char *c = f->c;
 
-    for (int64_t i = 0; i < rows; i++) {
-        const float *sum = sums + i * sums_stride;
-        char *c = f->c + (size_t)i * step;
-
-        for (int64_t j = 0; j < cols; j++)
-            value[j] = f->alpha * sum[j];
-        if (f->add)
-            add_row(value, c, f->dtype, cols, from_f16);
-        if (f->bias != NULL)
-            add_row(value, f->bias, f->bias_dtype, cols, from_f16);
-        store_row(c, f->dtype, value, cols, to_f16);
-    }
+    if (bias != NULL)
+        widen(wide_bias, f->bias, f->bias_dtype, cols, from_f16);
+    for (int64_t i = 0; i < rows; i++, c += step, sums += sums_stride)
+        if (f->dtype == LT_F32)
+            finish_row(c, LT_F32, sums, bias, f->alpha, f->add, cols);
+        else if (f->dtype == LT_BF16)
+            finish_row(c, LT_BF16, sums, bias, f->alpha, f->add, cols);
+        else
+            finish_row_f16(c, sums, bias, f->alpha, f->add, cols, from_f16, to_f16);
 }
 
 static void finish_generic(const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)

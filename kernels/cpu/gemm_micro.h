@@ -34,10 +34,9 @@ const MicroLevel *micro_level(CpuLevel level);
 /* Bytes for the rows of A of one tile, and for the part of B that is laid out at a time. */
 size_t micro_a_bytes(int64_t k);
 size_t micro_b_bytes(void);
-/* Rows [from, from + rows) of A, all of k. */
-void micro_pack_rows(const MicroLevel *l, float *to, const GemmSide *a, int64_t from, int64_t rows);
-/* sums[rows][GEMM_TILE_COLS] = A B^T for columns [from, from + cols) of B. `sums` has room for whole mr x nr blocks.
- * n_thread is for the canary build only. */
+/* Rows [from, from + rows) of A, all of k. n_thread, here and below, is for the canary build only. */
+void micro_pack_rows(const MicroLevel *l, float *to, const GemmSide *a, int64_t from, int64_t rows, int n_thread);
+/* sums[rows][GEMM_TILE_COLS] = A B^T for columns [from, from + cols) of B. `sums` has room for whole mr x nr blocks. */
 void micro_multiply(const MicroLevel *l, float *sums, const float *a, int64_t rows, const GemmSide *b, int64_t from, int64_t cols, float *b_room,
                     int n_thread);
 
