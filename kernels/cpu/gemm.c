@@ -127,7 +127,7 @@ static Status multiply_onednn(const GemmRun *r, int thread, float *sums, const c
 static Status plan_columns(GemmRun *r, int64_t cols, int col, bool *taken)
 {
     const int64_t tail = r->m % WIDE_ROWS, steps = rows_in_steps(tail), rows[PIECES] = {WIDE_ROWS, steps, tail - steps};
-    OneDnnKey key = {.m = WIDE_ROWS, .n = cols, .k = r->k, .dtype = r->a.dtype, .b_k_contiguous = r->b.k_contiguous};
+    OneDnnKey key = {.m = WIDE_ROWS, .n = cols, .k = r->k, .dtype = r->a.dtype, .b_k_contiguous = r->b.k_contiguous, .n_thread = 1};
 
     TRY(onednn_plan(r->state->lib, &key, &r->plan[PIECE_WHOLE][col]));
     *taken = r->plan[PIECE_WHOLE][col] != NULL;

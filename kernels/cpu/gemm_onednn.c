@@ -221,7 +221,8 @@ static Status plan_make(OneDnn *lib, OneDnnPlan *plan, const OneDnnKey *key)
 
 static bool key_equal(const OneDnnKey *a, const OneDnnKey *b)
 {
-    return a->m == b->m && a->n == b->n && a->k == b->k && a->dtype == b->dtype && a->b_k_contiguous == b->b_k_contiguous;
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->dtype == b->dtype && a->b_k_contiguous == b->b_k_contiguous &&
+           a->n_thread == b->n_thread;
 }
 
 static uint64_t key_hash(const OneDnnKey *key)
@@ -249,7 +250,7 @@ Status onednn_plan(OneDnn *lib, const OneDnnKey *key, OneDnnPlan **out)
         if (way[i].used < oldest->used)
             oldest = &way[i];
     }
-    omp_set_num_threads(1); /* asked by the library when it makes the primitive */
+    omp_set_num_threads(key->n_thread); /* the library asks for it when it makes the primitive */
     TRY(plan_make(lib, &fresh, key));
     plan_release(oldest, lib->n_thread);
     *oldest = fresh;
@@ -268,7 +269,7 @@ Status onednn_run(OneDnn *lib, OneDnnPlan *plan, int thread, float *sums, const 
                                    {DNNL_ARG_DST, side[SIDE_C]},
                                    {DNNL_ARG_SCRATCHPAD, side[SIDE_SCRATCH]}};
 
-    omp_set_num_threads(1); /* a setting of each thread: the pool owns the processors, the library must not add threads */
+    omp_set_num_threads(plan->key.n_thread); /* a setting of each thread, and other plans may have changed it */
     /* The library's handles are not const; it only reads A and B. */
     TRY_DNNL(dnnl_memory_set_data_handle(side[SIDE_A], (void *)(uintptr_t)a));
     TRY_DNNL(dnnl_memory_set_data_handle(side[SIDE_B], (void *)(uintptr_t)b));

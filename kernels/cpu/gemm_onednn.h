@@ -15,6 +15,7 @@ typedef struct OneDnnKey {
     int64_t m, n, k;
     DType dtype;     /* F32 or BF16 */
     bool b_k_contiguous; /* B lies as [n][k], else as [k][n] */
+    int n_thread;        /* of the library's own: 1 in op_gemm, whose pool shares the tiles out; more when a benchmark asks for its best */
 } OneDnnKey;
 
 /* *out NULL: this level or machine has no use for the library. */
