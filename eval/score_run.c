@@ -138,7 +138,7 @@ static Status open_session(Session *s)
     TRY(names_make(&s->name, o->checkpoint, o->n_checkpoint));
     TRY(plan_make(&s->plan, o));
     if (o->show_prompts > 0)
-        TRY(plan_show(&s->plan, o->show_prompts));
+        TRY(plan_show(&s->plan, o->show_prompts, o->json ? stderr : stdout)); /* one JSON document stays one */
     TRY(path_join(&s->log_folder, o->out, "log"));
     TRY(path_join(&s->table_path, o->out, "results.tsv"));
     s->log.folder = s->log_folder.data;

@@ -169,6 +169,52 @@ static void test_score_writes_once_and_prints_again(void **state)
     strbuf_release(&first);
 }
 
+/* The first line of the only samples file of a task; json_decref. */
+static json_t *load_sample(const char *folder, const char *prefix)
+{
+    FileList list = {0};
+    LineReader *reader;
+    json_t *sample = NULL;
+    Str line;
+    bool more;
+
+    CHECK_OK(dir_list(folder, &list));
+    for (size_t i = 0; i < list.count; i++) {
+        if (!str_starts(str_of(list.name[i]), str_of(prefix)))
+            continue;
+        CHECK_OK(lines_open(&reader, path_in(folder, list.name[i])));
+        CHECK_OK(lines_next(reader, &line, &more));
+        CHECK_OK(json_parse(&sample, line, list.name[i], 0));
+        lines_close(reader);
+    }
+    file_list_release(&list);
+    assert_non_null(sample);
+    return sample;
+}
+
+/* lm-eval puts what it made of a HellaSwag row behind the row's columns, and hashes them together. */
+static void test_samples_of_hellaswag_hold_the_processed_row(void **state)
+{
+    const char *out = test_folder();
+    const ScoreOptions options = sample_options(out);
+    StrBuf text, folder;
+
+    (void)state;
+    strbuf_init(&text);
+    strbuf_init(&folder);
+    CHECK_OK(run_score(&options, &text));
+    CHECK_OK(path_join(&folder, out, "model"));
+    json_t *sample = load_sample(folder.data, "samples_hellaswag_");
+    const json_t *doc = json_object_get(sample, "doc"), *first = json_object_get(json_object_get(sample, "arguments"), "gen_args_0");
+    assert_string_equal(json_string_value(json_object_get(doc, "query")), json_string_value(json_object_get(first, "arg_0")));
+    const char *choice = json_string_value(json_array_get(json_object_get(doc, "choices"), 0));
+    assert_string_equal(choice, json_string_value(json_object_get(first, "arg_1")) + 1);
+    assert_int_equal(json_integer_value(json_object_get(doc, "gold")), atoi(json_string_value(json_object_get(sample, "target"))));
+    json_decref(sample);
+    strbuf_release(&folder);
+    strbuf_release(&text);
+}
+
 static void test_score_does_only_what_is_missing(void **state)
 {
     const char *out = test_folder(), *whole = test_folder();
@@ -347,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_score_writes_once_and_prints_again, make_world),
+        cmocka_unit_test(test_samples_of_hellaswag_hold_the_processed_row),
         cmocka_unit_test(test_score_does_only_what_is_missing),
         cmocka_unit_test(test_score_goes_on_after_an_interruption),
         cmocka_unit_test(test_score_goes_past_a_bad_checkpoint),

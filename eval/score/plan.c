@@ -2,7 +2,6 @@
 
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 const char *task_setting(const TaskSettings *s, const char *task)
@@ -186,27 +185,27 @@ Status plan_prompt(StrBuf *out, const TaskPlan *t, int64_t doc, int which)
     return prompt_build(out, &t->scored.doc[doc], which, &t->pool, &t->shots);
 }
 
-static Status show_one(const TaskPlan *t, int64_t index, StrBuf *prompt)
+static Status show_one(const TaskPlan *t, int64_t index, StrBuf *prompt, FILE *to)
 {
     const Doc *doc = &t->scored.doc[index];
     int shown = -1;
 
-    printf("===== %s, document %lld, %d shots, gold %d =====\n", t->task->name, (long long)index, t->profile.shots, doc->gold);
+    fprintf(to, "===== %s, document %lld, %d shots, gold %d =====\n", t->task->name, (long long)index, t->profile.shots, doc->gold);
     for (int i = 0; i < doc->n_choice; i++) {
         const int which = plan_context_of(doc, i);
         if (which != shown) {
             strbuf_clear(prompt);
             TRY(plan_prompt(prompt, t, index, which));
-            printf(STR_FORMAT "\n", STR_ARG(strbuf_str(prompt)));
+            fprintf(to, STR_FORMAT "\n", STR_ARG(strbuf_str(prompt)));
             shown = which;
         }
         /* With one continuation for all contexts, every choice repeats it. */
-        printf("----- choice %d -----|" STR_FORMAT "|\n", i, STR_ARG(doc->continuation[i]));
+        fprintf(to, "----- choice %d -----|" STR_FORMAT "|\n", i, STR_ARG(doc->continuation[i]));
     }
     return LT_OK;
 }
 
-Status plan_show(const ScorePlan *plan, int k)
+Status plan_show(const ScorePlan *plan, int k, FILE *to)
 {
     StrBuf prompt;
     Status st = LT_OK;
@@ -214,7 +213,7 @@ Status plan_show(const ScorePlan *plan, int k)
     strbuf_init(&prompt);
     for (size_t i = 0; i < plan->n_task; i++)
         for (int64_t d = 0; d < plan->task[i].count && d < k; d++)
-            TRY_GOTO(show_one(&plan->task[i], plan->task[i].first + d, &prompt), st, done);
+            TRY_GOTO(show_one(&plan->task[i], plan->task[i].first + d, &prompt, to), st, done);
 done:
     strbuf_release(&prompt);
     return st;

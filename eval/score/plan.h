@@ -7,6 +7,8 @@
 #include "eval/score/profile.h"
 #include "eval/tasks/prompt.h"
 
+#include <stdio.h>
+
 typedef struct TaskPlan {
     const Task *task;
     Profile profile;       /* with the user's shots and BOS rule put in */
@@ -31,7 +33,7 @@ Status plan_prompt(StrBuf *out, const TaskPlan *plan, int64_t doc, int which);
 /* The continuation that belongs to choice i, and the context it follows. */
 static inline int plan_context_of(const Doc *doc, int choice) { return doc->n_context > 1 ? choice : 0; }
 
-/* The first k prompts of each task on stdout, with each continuation behind a visible border. */
-Status plan_show(const ScorePlan *plan, int k);
+/* The first k prompts of each task, with each continuation behind a visible border. */
+Status plan_show(const ScorePlan *plan, int k, FILE *to);
 
 #endif

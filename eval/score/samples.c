@@ -82,10 +82,36 @@ static void add_metric_names(StrBuf *out, const Task *task)
     strbuf_add_char(out, ']');
 }
 
-static Status add_hashes(SampleWriter *w, const Doc *doc)
+/* The row as lm-eval's samples have it: its HellaSwag puts what it made of a row behind the row's own columns. A new reference. */
+static Status make_row(json_t **out, const Task *task, const Doc *doc)
+{
+    json_t *row, *choices;
+    Status st;
+
+    if (task != &task_hellaswag) {
+        *out = json_incref(doc->row);
+        return LT_OK;
+    }
+    row = json_copy(doc->row);
+    if (row == NULL)
+        return FAIL(LT_E_NOMEM, "out of memory for a row");
+    choices = json_array();
+    TRY_GOTO(json_put(row, "query", json_from_str(doc->context[0])), st, failed);
+    TRY_GOTO(json_put(row, "choices", choices), st, failed);
+    for (int i = 0; i < doc->n_choice; i++)
+        TRY_GOTO(json_push(choices, json_from_str(doc->choice[i])), st, failed);
+    TRY_GOTO(json_put(row, "gold", json_integer(doc->gold)), st, failed);
+    *out = row;
+    return LT_OK;
+failed:
+    json_decref(row);
+    return st;
+}
+
+static Status add_hashes(SampleWriter *w, const json_t *row, const Doc *doc)
 {
     strbuf_clear(&w->scratch);
-    TRY(json_write(&w->scratch, doc->row, (JsonStyle){.indent = 2}));
+    TRY(json_write(&w->scratch, row, (JsonStyle){.indent = 2}));
     TRY(add_hash(w, "doc_hash", strbuf_str(&w->scratch)));
     strbuf_clear(&w->prompt);
     TRY(plan_prompt(&w->prompt, w->result->plan, doc->index, 0));
@@ -99,21 +125,27 @@ static Status write_sample(SampleWriter *w, const ScoreRecord *r)
     const Doc *doc = &w->result->plan->scored.doc[r->doc_id];
     const ChoiceScore score = choice_score(doc, r);
     StrBuf *out = &w->line;
+    json_t *row = NULL;
+    Status st;
 
+    TRY(make_row(&row, task, doc));
     strbuf_clear(out);
     strbuf_addf(out, "{\"doc_id\": %lld, \"doc\": ", (long long)doc->index);
-    TRY(json_write(out, doc->row, ONE_LINE));
+    TRY_GOTO(json_write(out, row, ONE_LINE), st, done);
     add_string(out, "target", doc->target);
-    TRY(add_arguments(w, doc));
+    TRY_GOTO(add_arguments(w, doc), st, done);
     add_answers(out, r);
     add_metric_names(out, task);
-    TRY(add_hashes(w, doc));
+    TRY_GOTO(add_hashes(w, row, doc), st, done);
     for (int m = 0; task->metric[m] != NULL; m++) {
         strbuf_addf(out, ", \"%s\": ", task->metric[m]);
         json_write_double(out, choice_metric(&score, task->metric[m]));
     }
     strbuf_add_text(out, "}\n");
-    return strbuf_status(out);
+    st = strbuf_status(out);
+done:
+    json_decref(row);
+    return st;
 }
 
 Status samples_write(const char *path, const TaskResult *r, DigestHex *task_hash)

@@ -55,6 +55,27 @@ static Status make_keys(Subject *s)
     return LT_OK;
 }
 
+/* Another tokenizer than the checkpoint's own is allowed, and said. */
+static Status compare_tokenizers(const Subject *s)
+{
+    const Digest used = tokenizer_digest(s->tokenizer);
+    StrBuf path;
+    Digest own;
+    Status st;
+
+    strbuf_init(&path);
+    TRY_GOTO(path_join(&path, s->path, "tokenizer.json"), st, done);
+    if (!file_exists(path.data))
+        goto done;
+    TRY_GOTO(filehash_get(path.data, s->options->hash, &own), st, done);
+    if (memcmp(&own, &used, sizeof own) != 0)
+        log_warning("%s: tokenizer %.12s of --tokenizer is used instead of the checkpoint's own, %.12s", s->path, digest_hex(&used).text,
+                    digest_hex(&own).text);
+done:
+    strbuf_release(&path);
+    return st;
+}
+
 static Status open_parts(Subject *s)
 {
     const char *tokenizer_folder = s->options->tokenizer != NULL ? s->options->tokenizer : s->path;
@@ -65,6 +86,8 @@ static Status open_parts(Subject *s)
     if (unknown > 0)
         log_warning("%s: %zu tensors that the model has no place for are ignored", s->path, unknown);
     TRY(tokenizer_load(&s->tokenizer, tokenizer_folder));
+    if (s->options->tokenizer != NULL)
+        TRY(compare_tokenizers(s));
     s->max_length = s->options->max_length > 0 ? s->options->max_length : s->checkpoint->cfg.max_position_embeddings;
     TRY(find_digest(s));
     return make_keys(s);
