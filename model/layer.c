@@ -1,0 +1,75 @@
+#include "model/layer.h"
+
+typedef struct Matrix {
+    Tensor w, bias;
+} Matrix;
+
+static Matrix matrix_of(const Model *m, ParamId first, int32_t layer)
+{
+    const LayerWeights *w = first == PARAM_HEAD ? NULL : &m->layer[layer];
+
+    switch (first) {
+    case PARAM_Q: return (Matrix){w->qkv, w->qkv_bias};
+    case PARAM_O: return (Matrix){w->o, w->o_bias};
+    case PARAM_GATE: return (Matrix){w->gate_up, w->gate_up_bias};
+    case PARAM_DOWN: return (Matrix){w->down, w->down_bias};
+    case PARAM_HEAD: return (Matrix){.w = m->head};
+    default: BUG_IF(true);
+    }
+}
+
+Status layer_linear(const LayerRun *run, Tensor y, Tensor x, ParamId first, int32_t layer, float beta)
+{
+    const Matrix matrix = matrix_of(run->model, first, layer);
+    const GemmArgs args = {
+        .c = y, .a = x, .b = matrix.w, .bias = matrix.bias, .op_a = GEMM_N, .op_b = GEMM_T, .beta = beta, .phase = run->phase};
+
+    return op_gemm(run->model->dev, &args);
+}
+
+static Status norm(const LayerRun *run, Tensor y, Tensor x, Tensor w)
+{
+    return op_rmsnorm(run->model->dev, y, (Tensor){0}, x, w, (float)run->model->cfg.rms_norm_eps);
+}
+
+Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, Tensor position, LayerQkv *out)
+{
+    const Model *m = run->model;
+    const LayerWeights *w = &m->layer[layer];
+    const int64_t q_cols = param_dim(&m->cfg, DIM_Q), kv_cols = param_dim(&m->cfg, DIM_KV);
+    const Tensor h = tensor_rows(run->h, 0, x.rows), qkv = tensor_rows(run->qkv, 0, x.rows);
+    const Tensor q = tensor_cols(qkv, 0, q_cols), k = tensor_cols(qkv, q_cols, kv_cols);
+
+    TRY(norm(run, h, x, w->attn_norm));
+    TRY(layer_linear(run, qkv, h, PARAM_Q, layer, 0));
+    if (m->cfg.qk_norm) {
+        TRY(norm(run, q, q, w->q_norm));
+        TRY(norm(run, k, k, w->k_norm));
+    }
+    TRY(op_rope(m->dev, q, m->rope.cos, m->rope.sin, position, +1));
+    TRY(op_rope(m->dev, k, m->rope.cos, m->rope.sin, position, +1));
+    *out = (LayerQkv){q, k, tensor_cols(qkv, q_cols + kv_cols, kv_cols)};
+    return LT_OK;
+}
+
+Status layer_finish(const LayerRun *run, int32_t layer, Tensor x, Tensor o)
+{
+    const Tensor h = tensor_rows(run->h, 0, x.rows), gate_up = tensor_rows(run->gate_up, 0, x.rows), act = tensor_rows(run->act, 0, x.rows);
+
+    TRY(layer_linear(run, x, o, PARAM_O, layer, 1));
+    TRY(norm(run, h, x, run->model->layer[layer].mlp_norm));
+    TRY(layer_linear(run, gate_up, h, PARAM_GATE, layer, 0));
+    TRY(op_swiglu(run->model->dev, act, gate_up));
+    return layer_linear(run, x, act, PARAM_DOWN, layer, 1);
+}
+
+Status layer_final_norm(const LayerRun *run, Tensor x, Tensor *h)
+{
+    *h = tensor_rows(run->h, 0, x.rows);
+    return norm(run, *h, x, run->model->norm);
+}
+
+Status layer_logits(const LayerRun *run, Tensor logits, Tensor h)
+{
+    return layer_linear(run, logits, h, PARAM_HEAD, -1, 0);
+}
