@@ -141,6 +141,14 @@ static void note_memory(const Subject *s, const Engine *engine)
              device_description(s->dev), weights, pass, weights + pass);
 }
 
+/* What sharing saved, and how much of the time was the model's. */
+static void note_work(const Subject *s, const EngineStats *e)
+{
+    if (e->tokens_asked > 0)
+        log_note("%s: read %llu of %llu tokens in %llu passes, contexts shared; %.1f s in the model", s->name->label,
+                 (unsigned long long)e->tokens_read, (unsigned long long)e->tokens_asked, (unsigned long long)e->passes, e->forward_s);
+}
+
 Status subject_score(Subject *s, RecordStore *records, RecordLog *log)
 {
     const EngineOptions options = {.token_budget = s->options->token_budget, .max_length = (int32_t)s->max_length};
@@ -153,6 +161,7 @@ Status subject_score(Subject *s, RecordStore *records, RecordLog *log)
     progress_start(&progress, s->name->label, (uint64_t)subject_missing(s, records));
     const Status st = run_tasks(s, engine, records, log, &progress);
     progress_end(&progress);
+    note_work(s, engine_stats(engine));
     engine_close(engine);
     return st;
 }
