@@ -33,7 +33,8 @@ void tokenizer_free(Tokenizer *t)
     added_set_release(&t->normalized);
     vocab_release(&t->vocab);
     mem_free(t->added);
-    mem_free(t->special);
+    map_release(&t->added_index);
+    mem_free(t->added_of);
     arena_release(&t->arena);
     mem_free(t);
 }
@@ -47,24 +48,20 @@ bool tokenizer_token(const Tokenizer *t, int32_t id, Str *text)
 {
     if (!vocab_has(&t->vocab, id))
         return false;
-    *text = t->vocab.text[id];
-    for (size_t i = 0; i < t->n_added; i++)
-        if (t->added[i].id == id)
-            *text = t->added[i].content;
+    *text = t->added_of[id] > 0 ? t->added[t->added_of[id] - 1].content : t->vocab.text[id];
     return true;
 }
 
 int32_t tokenizer_find(const Tokenizer *t, Str token)
 {
-    for (size_t i = 0; i < t->n_added; i++)
-        if (str_equal(t->added[i].content, token))
-            return t->added[i].id;
-    return vocab_find(&t->vocab, token);
+    int64_t i;
+
+    return map_get(&t->added_index, token, &i) ? t->added[i].id : vocab_find(&t->vocab, token);
 }
 
 bool tokenizer_is_special(const Tokenizer *t, int32_t id)
 {
-    return id >= 0 && (size_t)id < t->vocab.size && t->special[id];
+    return vocab_has(&t->vocab, id) && t->added_of[id] > 0 && t->added[t->added_of[id] - 1].special;
 }
 
 int32_t tokenizer_bos(const Tokenizer *t)

@@ -246,7 +246,7 @@ Status decode_read(Tokenizer *t, JsonAt at)
 static Status list_tokens(const Tokenizer *t, const int32_t *id, size_t n, bool skip_special, PieceList *list)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!vocab_has(&t->vocab, id[i]) || (skip_special && t->special[id[i]]))
+        if (!vocab_has(&t->vocab, id[i]) || (skip_special && tokenizer_is_special(t, id[i])))
             continue;
         if (t->decode_joins_by_space && list->count > 0)
             strbuf_add_char(&list->text, ' ');

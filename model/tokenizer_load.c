@@ -141,40 +141,39 @@ static Status read_flags(JsonAt at, AddedToken *token)
 
 /* As the reference does, this goes by content: a token of the vocabulary keeps its id there, a new one gets the next free id,
  * and the id that the file gives is passed over. They differ only in files edited by hand. */
-static Status find_added_id(const Tokenizer *t, JsonAt at, Str content, int64_t *id)
+static Status choose_added_id(const Tokenizer *t, JsonAt at, Str content, int64_t *next, int32_t *id)
 {
-    int64_t next = (int64_t)t->vocab.id.count;
-
-    TRY(json_get_int(&at, "id", 0, INT32_MAX, id));
-    for (size_t i = 0; i < t->n_added; i++) {
-        if (str_equal(t->added[i].content, content))
-            return json_fail(at, "'" STR_FORMAT "' is listed twice", STR_ARG(content));
-        if (t->added[i].id >= next)
-            next = t->added[i].id + 1;
+    *id = vocab_find(&t->vocab, content);
+    if (*id < 0) {
+        if (vocab_has(&t->vocab, *next))
+            return json_fail(at, "the next free id, %lld, is that of '" STR_FORMAT "' in model.vocab", (long long)*next,
+                             STR_ARG(t->vocab.text[*next]));
+        *id = (int32_t)*next;
     }
-    const int32_t known = vocab_find(&t->vocab, content);
-    *id = known >= 0 ? known : next;
-    if (known < 0 && vocab_has(&t->vocab, next))
-        return json_fail(at, "the next free id, %lld, is that of '" STR_FORMAT "' in model.vocab", (long long)next,
-                         STR_ARG(t->vocab.text[next]));
+    if (*id >= *next)
+        *next = (int64_t)*id + 1;
     return LT_OK;
 }
 
-static Status read_added_token(Tokenizer *t, JsonAt at)
+static Status read_added_token(Tokenizer *t, JsonAt at, int64_t *next)
 {
     AddedToken token = {0};
-    int64_t id;
+    int64_t id_in_file;
+    bool fresh;
     Str content;
 
     TRY(json_to_object(at));
     TRY(json_get_str(&at, "content", &content));
     if (content.len == 0)
         return json_fail(json_member(&at, "content"), "an added token must not be empty");
-    TRY(find_added_id(t, at, content, &id));
+    TRY(json_get_int(&at, "id", 0, INT32_MAX, &id_in_file));
+    TRY(choose_added_id(t, at, content, next, &token.id));
     TRY(read_flags(at, &token));
-    TRY(tokenizer_keep(t, content, &token.content));
-    token.id = (int32_t)id;
-    TRY(vocab_name_id(&t->vocab, (size_t)id, token.content));
+    TRY(map_put(&t->added_index, content, (int64_t)t->n_added, &fresh));
+    if (!fresh)
+        return json_fail(at, "'" STR_FORMAT "' is listed twice", STR_ARG(content));
+    token.content = map_key(&t->added_index, t->n_added);
+    TRY(vocab_name_id(&t->vocab, (size_t)token.id, token.content));
     TRY(MEM_GROW(t->added, t->added_cap, t->n_added + 1));
     t->added[t->n_added++] = token;
     return LT_OK;
@@ -196,11 +195,11 @@ static Status index_added(Tokenizer *t)
     NormalWork work = {0};
     Status st = LT_OK;
 
-    TRY(MEM_NEW(t->special, t->vocab.size));
+    TRY(MEM_NEW(t->added_of, t->vocab.size));
     t->raw.token = t->normalized.token = t->added;
     for (size_t i = 0; i < t->n_added; i++) {
         const AddedToken *token = &t->added[i];
-        t->special[token->id] = token->special;
+        t->added_of[token->id] = (uint32_t)i + 1;
         if (token->normalized)
             TRY_GOTO(index_normalized(t, &work, i), st, done);
         else
@@ -213,12 +212,13 @@ done:
 
 static Status read_added(Tokenizer *t, JsonAt list)
 {
+    int64_t next = (int64_t)t->vocab.id.count;
     size_t n = 0;
 
     if (json_here(list))
         TRY(json_to_array(list, &n));
     for (size_t i = 0; i < n; i++)
-        TRY(read_added_token(t, json_element(&list, i)));
+        TRY(read_added_token(t, json_element(&list, i), &next));
     return LT_OK;
 }
 
@@ -301,6 +301,7 @@ Status tokenizer_parse(Tokenizer **out, Str json, const char *file)
     TRY(MEM_NEW(t, 1));
     arena_init(&t->arena);
     map_init(&t->vocab.id);
+    map_init(&t->added_index);
     t->unk = t->bos = t->eos = t->pad = -1;
     TRY_GOTO(parse(t, json, file), st, failed);
     *out = t;

@@ -95,7 +95,7 @@ void byte_level_add(StrBuf *out, Str bytes);
 /* ---- added tokens: tokenizer_added.c ---- */
 
 typedef struct AddedToken {
-    Str content; /* in the tokenizer's arena */
+    Str content; /* a key of the tokenizer's added_index */
     int32_t id;
     bool special, normalized, single_word, lstrip, rstrip;
 } AddedToken;
@@ -294,7 +294,8 @@ struct Tokenizer {
     Vocab vocab;
     AddedToken *added;
     size_t n_added, added_cap;
-    uint8_t *special;         /* by id */
+    Map added_index;          /* content -> index in `added` */
+    uint32_t *added_of;       /* by id: 1 + index in `added`; 0: a token of the model only */
     AddedSet raw, normalized; /* matched in the raw and in the normalised text */
 
     NormalStep normal[STEPS_MAX];
