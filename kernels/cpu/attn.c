@@ -15,9 +15,11 @@ struct AttnRun {
     void (*compute)(const AttnRun *run, const AttnTask *task, AttnWork *w);
 };
 
-/* Rows of k and v for positions begin..end-1 of a segment: its context's, then its own. */
-static void key_rows(int64_t *row, const AttnSegment *s, int begin, int end)
+/* A segment's keys: its context's, then its own. */
+static void key_rows(int64_t *row, const void *source, int begin, int end)
 {
+    const AttnSegment *s = source;
+
     for (int position = begin; position < end; position++)
         row[position - begin] = position < s->ctx_len ? (int64_t)s->ctx_begin + position : (int64_t)s->own_begin + position - s->ctx_len;
 }
@@ -41,8 +43,7 @@ SIMD_INLINE void compute(const AttnRun *run, const AttnTask *t, AttnWork *w, con
     const AttnArgs *a = run->args;
     const AttnSegment *s = &a->seg[t->segment];
     const int64_t head = (int64_t)t->kv_head * w->group;
-    int64_t row[ATTN_BLOCK];
-    int end, begin;
+    const AttnKeys keys = {a->k, a->v, (int64_t)t->kv_head * w->head_size, key_rows, s};
 
     w->n_query = t->count;
     w->window = a->window;
@@ -52,18 +53,7 @@ SIMD_INLINE void compute(const AttnRun *run, const AttnTask *t, AttnWork *w, con
     }
     attn_sums_reset(&w->split, t->count * w->group, w->width);
     attn_sums_reset(&w->total, t->count * w->group, w->width);
-    /* from the block of the first query's first key to the last query's own */
-    begin = attn_seen(w, 0, 0, w->position[0] + 1).lo / ATTN_BLOCK * ATTN_BLOCK;
-    end = w->position[t->count - 1] + 1;
-    for (int at = begin; at < end; at += ATTN_BLOCK) {
-        const int stop = at + ATTN_BLOCK < end ? at + ATTN_BLOCK : end;
-
-        key_rows(row, s, at, stop);
-        attn_load_keys(w, a->k, a->v, row, stop - at, (int64_t)t->kv_head * w->head_size);
-        attn_block(w, at, stop, level);
-        if (stop % ATTN_SPLIT == 0 || stop == end)
-            attn_end_split(w, (stop - 1) / ATTN_SPLIT * ATTN_SPLIT, stop, level);
-    }
+    attn_walk(w, &keys, 0, w->position[t->count - 1] + 1, level);
     store(a, t, w);
 }
 

@@ -17,7 +17,7 @@
 #include <math.h>
 
 /* Rows a task aims at: enough that gathering a block of keys is a few per cent of using it. */
-enum { ATTN_BLOCK = 64, ATTN_TASK_ROWS = 96 };
+enum { ATTN_BLOCK = 64, ATTN_TASK_ROWS = 192 };
 
 typedef float AttnQuad __attribute__((vector_size(16), aligned(4)));
 
@@ -38,6 +38,14 @@ typedef struct AttnWork {
     float *values; /* [ATTN_BLOCK, width] */
     float *scores; /* [PANEL_ROWS, ATTN_BLOCK] */
 } AttnWork;
+
+/* Where the keys of one kv head lie: `rows` gives the rows of k and v that hold positions begin..end-1 (a block at most). */
+typedef struct AttnKeys {
+    Tensor k, v;
+    int64_t col;
+    void (*rows)(int64_t *row, const void *source, int begin, int end);
+    const void *source;
+} AttnKeys;
 
 /* Keys lo..hi-1 of a block. */
 typedef struct AttnRange {
@@ -112,20 +120,20 @@ SIMD_INLINE void attn_transpose(float *restrict to, const float *restrict from, 
 
 /* Fills both tiles from rows row[0..n-1] of k and v, the kv head's columns from col on. Keys that only fill up the tile are zeros: they are
  * multiplied but never looked at. */
-SIMD_INLINE void attn_load_keys(const AttnWork *w, Tensor k, Tensor v, const int64_t *row, int n, int64_t col)
+SIMD_INLINE void attn_load_keys(const AttnWork *w, const AttnKeys *keys, const int64_t *row, int n)
 {
     float quad[4 * 256];
     const int size = w->head_size;
 
     for (int j = 0; j < n; j++) {
-        simd_widen(w->values + (int64_t)j * w->width, v, row[j], col, size);
+        simd_widen(w->values + (int64_t)j * w->width, keys->v, row[j], keys->col, size);
         for (int d = size; d < w->width; d++)
             w->values[(int64_t)j * w->width + d] = 0;
     }
     for (int j = 0; j < n; j += 4) {
         for (int i = 0; i < 4; i++) {
             if (j + i < n)
-                simd_widen(quad + i * size, k, row[j + i], col, size);
+                simd_widen(quad + i * size, keys->k, row[j + i], keys->col, size);
             else
                 memset(quad + i * size, 0, (size_t)size * sizeof *quad);
         }
@@ -240,6 +248,30 @@ SIMD_INLINE void attn_end_split(const AttnWork *w, int begin, int end, const Cpu
             total[d] = total[d] * scale_before + sum[d] * scale_here;
     }
     attn_sums_reset(&w->split, w->n_query * w->group, w->width);
+}
+
+/* Takes the keys at positions from..to-1 into the totals; from is a multiple of ATTN_SPLIT. Blocks that no row sees are not read. */
+SIMD_INLINE void attn_walk(const AttnWork *w, const AttnKeys *keys, int from, int to, const CpuLevel level)
+{
+    int64_t row[ATTN_BLOCK];
+
+    for (int begin = from; begin < to; begin += ATTN_BLOCK) {
+        const int end = begin + ATTN_BLOCK < to ? begin + ATTN_BLOCK : to;
+        bool wanted = false;
+
+        for (int i = 0; i < w->n_query && !wanted; i++) {
+            const AttnRange seen = attn_seen(w, i, begin, end);
+
+            wanted = seen.lo < seen.hi;
+        }
+        if (wanted) {
+            keys->rows(row, keys->source, begin, end);
+            attn_load_keys(w, keys, row, end - begin);
+            attn_block(w, begin, end, level);
+        }
+        if (end % ATTN_SPLIT == 0 || end == to)
+            attn_end_split(w, (end - 1) / ATTN_SPLIT * ATTN_SPLIT, end, level);
+    }
 }
 
 /* Query i's outputs to `row` of o, its heads from column `col` on. */
