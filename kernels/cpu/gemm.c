@@ -172,7 +172,7 @@ static void plan_micro(GemmRun *r)
 {
     r->micro = micro_level(cpu_of(r->dev)->level);
     r->tile_rows = MICRO_ROWS;
-    r->a_bytes = micro_a_bytes(r->k);
+    r->a_bytes = micro_a_bytes(r->micro, r->m, r->k);
     r->b_bytes = micro_b_bytes();
     r->sums_bytes = (size_t)MICRO_ROWS * GEMM_TILE_COLS * sizeof(float);
 }

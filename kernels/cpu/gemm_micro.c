@@ -10,7 +10,13 @@ const MicroLevel *micro_level(CpuLevel level)
 #endif
 }
 
-size_t micro_a_bytes(int64_t k) { return (size_t)k * MICRO_ROWS * sizeof(float); }
+size_t micro_a_bytes(const MicroLevel *l, int64_t rows, int64_t k)
+{
+    const int64_t most = rows < MICRO_ROWS ? rows : MICRO_ROWS;
+
+    return (size_t)((most + l->mr - 1) / l->mr * l->mr) * (size_t)k * sizeof(float);
+}
+
 size_t micro_b_bytes(void) { return (size_t)MICRO_K * GEMM_TILE_COLS * sizeof(float); }
 
 /* Steps of k that are laid out and multiplied together. */

@@ -31,8 +31,8 @@ typedef struct MicroLevel {
 extern const MicroLevel micro_generic, micro_avx2, micro_avx512;
 const MicroLevel *micro_level(CpuLevel level);
 
-/* Bytes for the rows of A of one tile, and for the part of B that is laid out at a time. */
-size_t micro_a_bytes(int64_t k);
+/* Bytes for the rows of A of one tile of a product with `rows` rows, and for the part of B that is laid out at a time. */
+size_t micro_a_bytes(const MicroLevel *l, int64_t rows, int64_t k);
 size_t micro_b_bytes(void);
 /* Rows [from, from + rows) of A, all of k. n_thread, here and below, is for the canary build only. */
 void micro_pack_rows(const MicroLevel *l, float *to, const GemmSide *a, int64_t from, int64_t rows, int n_thread);
