@@ -62,7 +62,7 @@ MetricSummary metric_summary(const char *metric, const double *value, size_t n)
         .metric = metric,
         .n = n,
         .value = stat_mean(value, n),
-        .stderr_mean = stat_stderr_binary(hits, n),
+        .stderr_mean = stat_stderr(value, n), /* not from p: lm-eval's last digits are those of the items' deviations */
         .ci = stat_wilson(hits, n, STAT_Z95),
     };
 }
