@@ -1,5 +1,6 @@
 /* GFLOP/s of op_gemm for the products of two models, y = x W^T, on one thread and on all, beside oneDNN alone with the whole product in one
- * primitive (C is F32 on both sides, since that is what our way into the library writes). Median and best of the samples: on a quiet machine they agree, and the two sides take turns, so that other load hits both.
+ * primitive; C is F32 on both sides, since that is what our way into the library writes. Median and best of the samples: on a quiet
+ * machine they agree, and the two sides take turns, so that other load hits both.
  *   bench_gemm [f32|bf16] [m ...]      default: both, m = 256 1024
  * LETHE_CPU lowers our instruction level, not oneDNN's. */
 #include "benchmarks/bench.h"

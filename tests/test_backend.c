@@ -1,5 +1,5 @@
-/* The CPU's table, slot by slot: which ops it has and which it does not have yet, by name. Filling a slot or losing one fails here until the list says
- * so too; an op that is not there says that it is not there. */
+/* The CPU's table, slot by slot: which ops it has and which it does not have yet, by name. Filling a slot or losing one fails here until
+ * the list says so too; an op that is not there says that it is not there. */
 #include "tests/check.h"
 
 #include "kernels/backend.h"

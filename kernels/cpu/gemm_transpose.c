@@ -89,8 +89,15 @@ TARGET_AVX2 static void transpose_u32(uint32_t *to, const uint32_t *from, int64_
     turn_u32(to + o_whole * k, from + o_whole, from_stride, k, k, outer - o_whole);
 }
 #else
-static void transpose_u16(uint16_t *to, const uint16_t *from, int64_t from_stride, int64_t k, int64_t outer) { turn_u16(to, from, from_stride, k, k, outer); }
-static void transpose_u32(uint32_t *to, const uint32_t *from, int64_t from_stride, int64_t k, int64_t outer) { turn_u32(to, from, from_stride, k, k, outer); }
+static void transpose_u16(uint16_t *to, const uint16_t *from, int64_t from_stride, int64_t k, int64_t outer)
+{
+    turn_u16(to, from, from_stride, k, k, outer);
+}
+
+static void transpose_u32(uint32_t *to, const uint32_t *from, int64_t from_stride, int64_t k, int64_t outer)
+{
+    turn_u32(to, from, from_stride, k, k, outer);
+}
 #endif
 
 void gemm_transpose(char *to, const char *from, int64_t from_stride, size_t size, int64_t k, int64_t outer)
