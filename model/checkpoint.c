@@ -1,8 +1,7 @@
 #include "model/checkpoint.h"
 
 #include "core/log.h"
-
-enum { MAX_LISTED = 12 };
+#include "model/findings.h"
 
 /* ---- opening -------------------------------------------------------------------------------------------------------------- */
 
@@ -58,82 +57,28 @@ void checkpoint_close(Checkpoint *ckpt)
 
 /* ---- tensors against the parameter table ---------------------------------------------------------------------------------- */
 
-/* A list of findings for one message: the first dozen in words, the rest as a number. */
-typedef struct Findings {
-    StrBuf text;
-    size_t count;
-} Findings;
-
-static bool finding(Findings *f)
-{
-    if (f->count++ >= MAX_LISTED)
-        return false;
-    strbuf_add_text(&f->text, f->count == 1 ? "" : "; ");
-    return true;
-}
-
-static void finish(Findings *f)
-{
-    if (f->count > MAX_LISTED)
-        strbuf_addf(&f->text, "; and %zu more", f->count - MAX_LISTED);
-}
-
-static void add_shape(StrBuf *out, const int64_t *shape, int rank)
-{
-    strbuf_add_char(out, '[');
-    for (int i = 0; i < rank; i++)
-        strbuf_addf(out, "%s%lld", i == 0 ? "" : ",", (long long)shape[i]);
-    strbuf_add_char(out, ']');
-}
-
-static void compare_tensor(Findings *f, const ParamEntry *entry, const char *name, const StTensor *t)
-{
-    const int rank = entry->row->rows == DIM_ONE ? 1 : 2;
-    const int64_t shape[2] = {rank == 1 ? entry->cols : entry->rows, entry->cols};
-    DType dtype;
-
-    if (t == NULL) {
-        if (finding(f))
-            strbuf_addf(&f->text, "tensor '%s' is missing", name);
-        return;
-    }
-    if (t->rank != rank || memcmp(t->shape, shape, (size_t)rank * sizeof *shape) != 0) {
-        if (finding(f)) {
-            strbuf_addf(&f->text, "tensor '%s': expected shape ", name);
-            add_shape(&f->text, shape, rank);
-            strbuf_add_text(&f->text, ", found ");
-            add_shape(&f->text, t->shape, t->rank);
-        }
-        return;
-    }
-    if (!st_dtype(t, &dtype) || (dtype != LT_F32 && dtype != LT_BF16 && dtype != LT_F16))
-        if (finding(f))
-            strbuf_addf(&f->text, "tensor '%s': expected dtype F32, BF16 or F16, found %s", name, t->dtype);
-}
-
 /* Checks every entry and notes its name in `known`. */
 static Status check_entries(const Checkpoint *ckpt, const ParamList *list, Map *known)
 {
-    Findings bad = {0};
+    Findings bad;
     StrBuf name;
     Status st = LT_OK;
 
-    strbuf_init(&bad.text);
+    findings_init(&bad);
     strbuf_init(&name);
     for (size_t i = 0; i < list->count; i++) {
         const StFile *file;
 
         TRY_GOTO(param_name(&list->entry[i], &name), st, done);
         TRY_GOTO(map_put(known, strbuf_str(&name), 0, NULL), st, done);
-        compare_tensor(&bad, &list->entry[i], name.data, st_set_find(&ckpt->set, strbuf_str(&name), &file));
+        findings_compare(&bad, &list->entry[i], name.data, st_set_find(&ckpt->set, strbuf_str(&name), &file));
     }
-    finish(&bad);
-    TRY_GOTO(strbuf_status(&bad.text), st, done);
+    TRY_GOTO(findings_finish(&bad), st, done);
     if (bad.count > 0)
         st = FAIL(LT_E_INPUT, "%s: the weights do not fit config.json: %s", ckpt->path, bad.text.data);
 done:
     strbuf_release(&name);
-    strbuf_release(&bad.text);
+    findings_release(&bad);
     return st;
 }
 
@@ -144,24 +89,23 @@ static bool ignored(const Checkpoint *ckpt, Str name)
 
 static Status warn_unknown(const Checkpoint *ckpt, const Map *known, size_t *unknown)
 {
-    Findings odd = {0};
+    Findings odd;
     Status st;
 
-    strbuf_init(&odd.text);
+    findings_init(&odd);
     for (size_t i = 0; i < ckpt->set.by_name.count; i++) {
         const Str name = map_key(&ckpt->set.by_name, i);
         int64_t value;
 
-        if (!map_get(known, name, &value) && !ignored(ckpt, name) && finding(&odd))
+        if (!map_get(known, name, &value) && !ignored(ckpt, name) && findings_next(&odd))
             strbuf_addf(&odd.text, "'" STR_FORMAT "'", STR_ARG(name));
     }
-    finish(&odd);
-    st = strbuf_status(&odd.text);
+    st = findings_finish(&odd);
     if (st == LT_OK && odd.count > 0)
         log_warning("%s: tensors that %s does not have are ignored: %s", ckpt->path, ckpt->cfg.arch->name, odd.text.data);
     if (st == LT_OK)
         *unknown = odd.count;
-    strbuf_release(&odd.text);
+    findings_release(&odd);
     return st;
 }
 

@@ -49,6 +49,7 @@ typedef struct LoadOptions {
     DType dtype;
     int64_t max_position;   /* rope table length; 0: max_position_embeddings */
     FileHashMode hash;
+    const struct Factors *merge; /* added to the weights on the way (model/factors.h); NULL: none. The digest stays that of the base */
 } LoadOptions;
 
 /* Streams every tensor into the weight arena, converting, checking for NaN and infinity (LT_E_INPUT with tensor, index), hashing files as they

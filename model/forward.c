@@ -9,6 +9,7 @@
 static Status check_batch(const Model *m, const Workspace *ws, const Batch *batch)
 {
     BUG_IF(batch->n_token > ws->limits.n_token || batch->n_segment > ws->limits.n_segment || batch->n_pair > ws->limits.n_pair);
+    BUG_IF(batch->adapter != NULL && batch->adapter->max_rank > ws->limits.max_rank);
     for (int32_t i = 0; i < batch->n_token; i++) {
         if (batch->id[i] < 0 || batch->id[i] >= m->cfg.vocab_size)
             return FAIL(LT_E_INPUT, "token %d: expected an id below the model's vocab_size %lld, found %d", i, (long long)m->cfg.vocab_size,
@@ -33,9 +34,10 @@ static Status upload_batch(const Model *m, Workspace *ws, const Batch *batch)
     return device_upload(m->dev, tensor_rows(ws->segment, 0, batch->n_segment), batch->segment);
 }
 
-static LayerRun run_of(const Model *m, const Workspace *ws)
+static LayerRun run_of(const Model *m, const Workspace *ws, const Batch *batch)
 {
-    return (LayerRun){.model = m, .phase = GEMM_WIDE, .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up, .act = ws->act};
+    return (LayerRun){.model = m, .adapter = batch->adapter, .phase = GEMM_WIDE, .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up,
+                      .act = ws->act, .u = ws->u};
 }
 
 /* o = what the tokens see of one another; x is only read. */
@@ -132,7 +134,7 @@ static Status score_rows(const LayerRun *run, Workspace *ws, const Batch *batch,
 
 Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy)
 {
-    const LayerRun run = run_of(model, ws);
+    const LayerRun run = run_of(model, ws, batch);
     const int32_t n_pair = batch->n_pair;
     int32_t n_row;
     Tensor hidden, h;
@@ -155,7 +157,7 @@ Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, fl
 
 Status forward_logits(const Model *model, Workspace *ws, const Batch *batch, float *logits)
 {
-    const LayerRun run = run_of(model, ws);
+    const LayerRun run = run_of(model, ws, batch);
     const int64_t n_token = batch->n_token, chunk = ws->logits.rows, vocab = model->cfg.vocab_size;
     Tensor hidden, h;
 

@@ -5,7 +5,7 @@
 #ifndef LETHE_MODEL_FORWARD_H
 #define LETHE_MODEL_FORWARD_H
 
-#include "model/checkpoint.h"
+#include "model/adapter.h"
 #include "kernels/ops.h"
 
 /* One log-probability wanted: of `target`, predicted from the hidden state of token `row`. */
@@ -21,11 +21,13 @@ typedef struct Batch {
     int32_t n_segment;
     const ScorePair *pair;
     int32_t n_pair;
+    const Adapter *adapter; /* NULL: the model alone */
 } Batch;
 
 /* The largest batch that will come. */
 typedef struct BatchLimits {
     int32_t n_token, n_segment, n_pair;
+    int64_t max_rank; /* of the adapters to come; 0: none */
 } BatchLimits;
 
 /* Activation memory for one model and one largest batch; taken once. */

@@ -18,13 +18,37 @@ static Matrix matrix_of(const Model *m, ParamId first, int32_t layer)
     }
 }
 
+/* y[:, columns of a part] += s (x A^T) B^T. x A^T is rounded to the model's dtype on the way. */
+static Status add_adapter(const LayerRun *run, Tensor y, Tensor x, const AdapterMatrix *m)
+{
+    Device *dev = run->model->dev;
+
+    if (m->n_part == 0)
+        return LT_OK;
+    BUG_IF(run->u.cols < m->a.rows);
+    const Tensor u = tensor_cols(tensor_rows(run->u, 0, x.rows), 0, m->a.rows);
+    const GemmArgs down = {.c = u, .a = x, .b = m->a, .op_a = GEMM_N, .op_b = GEMM_T, .phase = run->phase};
+
+    TRY(op_gemm(dev, &down));
+    for (int p = 0; p < m->n_part; p++) {
+        const AdapterPart *part = &m->part[p];
+        const GemmArgs up = {.c = tensor_cols(y, part->y_col, part->b.rows), .a = tensor_cols(u, part->u_col, part->b.cols), .b = part->b,
+                             .op_a = GEMM_N, .op_b = GEMM_T, .alpha = part->scale, .beta = 1, .phase = run->phase};
+
+        if (part->scale < 0 || part->scale > 0) /* an alpha of 0 would mean 1 */
+            TRY(op_gemm(dev, &up));
+    }
+    return LT_OK;
+}
+
 Status layer_linear(const LayerRun *run, Tensor y, Tensor x, ParamId first, int32_t layer, float beta)
 {
     const Matrix matrix = matrix_of(run->model, first, layer);
     const GemmArgs args = {
         .c = y, .a = x, .b = matrix.w, .bias = matrix.bias, .op_a = GEMM_N, .op_b = GEMM_T, .beta = beta, .phase = run->phase};
 
-    return op_gemm(run->model->dev, &args);
+    TRY(op_gemm(run->model->dev, &args));
+    return run->adapter == NULL || first == PARAM_HEAD ? LT_OK : add_adapter(run, y, x, adapter_matrix(run->adapter, first, layer));
 }
 
 static Status norm(const LayerRun *run, Tensor y, Tensor x, Tensor w)

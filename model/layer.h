@@ -6,7 +6,7 @@
 #ifndef LETHE_MODEL_LAYER_H
 #define LETHE_MODEL_LAYER_H
 
-#include "model/checkpoint.h"
+#include "model/adapter.h"
 #include "kernels/ops.h"
 
 #include <math.h>
@@ -15,10 +15,12 @@
  * use the first ones. */
 typedef struct LayerRun {
     const Model *model;
+    const Adapter *adapter; /* NULL: the model alone */
     GemmClass phase;
     Tensor h;            /* [N, C] normed rows */
     Tensor qkv;          /* [N, (H+2K) D] */
     Tensor gate_up, act; /* [N, 2F], [N, F]; may share memory with qkv */
+    Tensor u;            /* [N, adapter_scratch_cols]; unset without an adapter */
 } LayerRun;
 
 /* Queries, keys and values of some tokens: columns of LayerRun.qkv. */
@@ -26,7 +28,7 @@ typedef struct LayerQkv {
     Tensor q, k, v;
 } LayerQkv;
 
-/* y = x W^T (+ bias) (+ y). `first` names the matrix, or the first of those that lie joined: PARAM_Q, PARAM_O, PARAM_GATE, PARAM_DOWN, or
+/* y = x W^T (+ bias) (+ y), and what the adapter adds. `first` names the matrix, or the first of those that lie joined: PARAM_Q, PARAM_O, PARAM_GATE, PARAM_DOWN, or
  * PARAM_HEAD, for which layer is ignored. */
 Status layer_linear(const LayerRun *run, Tensor y, Tensor x, ParamId first, int32_t layer, float beta);
 

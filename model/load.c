@@ -1,4 +1,5 @@
 #include "model/convert.h"
+#include "model/factors.h"
 #include "model/model.h"
 #include "model/stream.h"
 
@@ -31,7 +32,8 @@ typedef struct Loader {
     WeightChunks chunks; /* in the order of the files' bytes */
     FileHash *hash;      /* by file */
     int32_t *hash_task;  /* files to hash in this wave */
-    char *raw;           /* a chunk of stored bytes for every thread */
+    char *raw;           /* two chunks for every thread: stored bytes, and F32 values being merged */
+    const Factors *merge;
     DType dtype;
     atomic_bool lossy;
 } Loader;
@@ -48,13 +50,33 @@ static Status refuse_value(const Source *s, const WeightChunk *c, int64_t i, flo
                 (long long)(at / cols), (long long)(at % cols), expected, (double)found);
 }
 
+static char *scratch_of(const Loader *l, int thread, int which)
+{
+    return l->raw + ((size_t)thread * 2 + (size_t)which) * CHUNK_ELEMENTS * sizeof(float);
+}
+
+/* Stored values to `to`, with an adapter's delta in between: added in F32, rounded once. That rounding is no loss of a stored weight. */
+static Status convert_merged(const Loader *l, const WeightChunk *c, void *to, const void *raw, int thread)
+{
+    const Source *s = source_of(l, c);
+    float *sum = (float *)(void *)scratch_of(l, thread, 1);
+    bool lossy = false;
+
+    weights_convert(sum, LT_F32, raw, s->dtype, c->count, &lossy);
+    factors_add(l->merge, c->entry, c->from, sum, c->count);
+    weights_convert(to, l->dtype, sum, LT_F32, c->count, &lossy);
+    const int64_t bad = weights_first_bad(to, l->dtype, c->count);
+    return bad < 0 ? LT_OK : refuse_value(s, c, bad, sum[bad], "a merged weight in the range of its dtype");
+}
+
 /* Reads straight to where the chunk will live if the file stores the dtype we compute in. */
 static Status fill_chunk(void *context, const WeightChunk *c, void *to, int thread)
 {
     Loader *l = context;
     const Source *s = source_of(l, c);
     const size_t size = dtype_bytes(s->dtype);
-    void *raw = s->dtype == l->dtype ? to : l->raw + (size_t)thread * CHUNK_ELEMENTS * sizeof(float);
+    const bool merged = l->merge != NULL && factors_touch(l->merge, c->entry);
+    void *raw = s->dtype == l->dtype && !merged ? to : scratch_of(l, thread, 0);
     bool lossy = false;
     int64_t bad;
 
@@ -62,6 +84,8 @@ static Status fill_chunk(void *context, const WeightChunk *c, void *to, int thre
     bad = weights_first_bad(raw, s->dtype, c->count);
     if (bad >= 0)
         return refuse_value(s, c, bad, weights_at(raw, s->dtype, bad), "a finite number");
+    if (merged)
+        return convert_merged(l, c, to, raw, thread);
     if (raw == to)
         return LT_OK;
     weights_convert(to, l->dtype, raw, s->dtype, c->count, &lossy);
@@ -198,15 +222,15 @@ static Status finish_hashes(Loader *l, const Checkpoint *ckpt, Digest *out)
 
 /* ---- both together -------------------------------------------------------------------------------------------------------- */
 
-static Status loader_open(Loader *l, const Model *m, const Checkpoint *ckpt)
+static Status loader_open(Loader *l, const Model *m, const Checkpoint *ckpt, const Factors *merge)
 {
     const size_t threads = (size_t)pool_threads(device_pool(m->dev));
 
-    *l = (Loader){.set = &ckpt->set, .params = &m->params, .dtype = m->dtype};
+    *l = (Loader){.set = &ckpt->set, .params = &m->params, .dtype = m->dtype, .merge = merge};
     TRY(MEM_NEW(l->source, m->params.count));
     TRY(MEM_NEW(l->hash, ckpt->set.n_file));
     TRY(MEM_NEW(l->hash_task, ckpt->set.n_file));
-    return MEM_NEW(l->raw, threads * CHUNK_ELEMENTS * sizeof(float));
+    return MEM_NEW(l->raw, threads * 2 * CHUNK_ELEMENTS * sizeof(float));
 }
 
 static void loader_close(Loader *l)
@@ -221,15 +245,15 @@ static void loader_close(Loader *l)
     mem_free(l->chunks.chunk);
 }
 
-static Status fill_model(Model *m, const Checkpoint *ckpt, FileHashMode mode)
+static Status fill_model(Model *m, const Checkpoint *ckpt, const LoadOptions *options)
 {
     Loader l;
     const StreamJob job = {.context = &l, .fill = fill_chunk, .prepare = prepare_hashes, .extra = hash_part};
     Status st;
 
-    TRY_GOTO(loader_open(&l, m, ckpt), st, done);
+    TRY_GOTO(loader_open(&l, m, ckpt, options->merge), st, done);
     TRY_GOTO(find_sources(&l, &m->stored), st, done);
-    TRY_GOTO(start_hashes(&l, mode), st, done);
+    TRY_GOTO(start_hashes(&l, options->hash), st, done);
     TRY_GOTO(stream_weights(m->dev, &l.chunks, &job), st, done);
     TRY_GOTO(finish_hashes(&l, ckpt, &m->digest), st, done);
     m->lossy_cast = atomic_load(&l.lossy);
@@ -246,7 +270,7 @@ Status model_load(Model **out, Device *dev, const Checkpoint *ckpt, const LoadOp
 
     TRY(checkpoint_check(ckpt, &unknown));
     TRY(model_create(&m, dev, &ckpt->cfg, options->dtype, options->max_position));
-    st = fill_model(m, ckpt, options->hash);
+    st = fill_model(m, ckpt, options);
     if (st == LT_OK)
         *out = m;
     else

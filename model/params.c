@@ -121,17 +121,77 @@ ParamEntry *params_find(const ParamList *list, ParamId id, int32_t layer)
     return &list->entry[at + (param_rows[id].per_layer ? layer * list->stride : 0)];
 }
 
-Status param_name(const ParamEntry *entry, StrBuf *out)
+void params_init_factors(ParamList *list)
+{
+    *list = (ParamList){0};
+    for (int i = 0; i < PARAM_KINDS; i++)
+        list->at[i] = -1;
+}
+
+Status params_add_factors(ParamList *list, const ModelConfig *cfg, ParamId id, int32_t layer, int64_t rank, double scale)
+{
+    const ParamRow *row = &param_rows[id];
+    ParamEntry entry = {.row = row, .layer = layer, .part = PART_A, .rows = rank, .cols = param_dim(cfg, row->cols), .scale = scale};
+
+    BUG_IF(!row->lora_target);
+    TRY(MEM_GROW(list->entry, list->cap, list->count + 2));
+    list->entry[list->count++] = entry;
+    entry.part = PART_B;
+    entry.rows = param_dim(cfg, row->rows);
+    entry.cols = rank;
+    list->entry[list->count++] = entry;
+    return LT_OK;
+}
+
+ParamEntry *params_find_factors(const ParamList *list, ParamId id, int32_t layer)
+{
+    size_t low = 0, high = list->count / 2;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const ParamEntry *e = &list->entry[2 * middle];
+
+        if (e->layer < layer || (e->layer == layer && e->row->id < id))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (2 * low == list->count || list->entry[2 * low].layer != layer || list->entry[2 * low].row->id != id)
+        return NULL;
+    return &list->entry[2 * low];
+}
+
+static void add_path(StrBuf *out, const ParamEntry *entry, size_t n)
 {
     const char *name = entry->row->name, *hole = strstr(name, "%d");
 
-    strbuf_clear(out);
     if (hole == NULL) {
-        strbuf_add_text(out, name);
+        strbuf_add(out, name, n);
     } else {
         strbuf_add(out, name, (size_t)(hole - name));
         strbuf_addf(out, "%d", (int)entry->layer);
-        strbuf_add_text(out, hole + 2);
+        strbuf_add(out, hole + 2, n - (size_t)(hole + 2 - name));
+    }
+}
+
+static size_t module_length(const ParamEntry *entry) { return (size_t)(strrchr(entry->row->name, '.') - entry->row->name); }
+
+Status param_module(const ParamEntry *entry, StrBuf *out)
+{
+    strbuf_clear(out);
+    add_path(out, entry, module_length(entry));
+    return strbuf_status(out);
+}
+
+Status param_name(const ParamEntry *entry, StrBuf *out)
+{
+    strbuf_clear(out);
+    if (entry->part == PART_W) {
+        add_path(out, entry, strlen(entry->row->name));
+    } else {
+        strbuf_add_text(out, "base_model.model.");
+        add_path(out, entry, module_length(entry));
+        strbuf_add_text(out, entry->part == PART_A ? ".lora_A.weight" : ".lora_B.weight");
     }
     return strbuf_status(out);
 }

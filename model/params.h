@@ -47,6 +47,7 @@ typedef struct ParamEntry {
     int32_t layer;            /* -1: not per layer */
     ParamPart part;
     int64_t rows, cols;
+    double scale;             /* A and B: the factor on B A */
     bool trainable;
     Tensor value, grad, master, m, v; /* those not in use are unset */
 } ParamEntry;
@@ -54,16 +55,26 @@ typedef struct ParamEntry {
 typedef struct ParamList {
     ParamEntry *entry;
     size_t count, cap;
-    int32_t at[PARAM_KINDS];  /* index of the row's first entry (layer 0), -1 if absent */
-    int32_t stride;           /* entries a layer */
+    int32_t at[PARAM_KINDS];  /* index of the row's first entry (layer 0), -1 if absent; weights only */
+    int32_t stride;           /* entries a layer; weights only */
 } ParamList;
 
 Status params_build(ParamList *list, const ModelConfig *cfg);
 void params_release(ParamList *list);
 /* NULL if the model has no such weight. layer is ignored for rows that are not per layer. */
 ParamEntry *params_find(const ParamList *list, ParamId id, int32_t layer);
-/* The entry's name in a safetensors file. */
+/* A list of LoRA factors, empty at first: adapters leave out matrices as they like, so their list grows by what they have. Rank and factor may
+ * differ from matrix to matrix. Add in order of layers, then of the table. */
+void params_init_factors(ParamList *list);
+/* Appends A [rank, in] and B [out, rank] of one matrix. */
+Status params_add_factors(ParamList *list, const ModelConfig *cfg, ParamId id, int32_t layer, int64_t rank, double scale);
+/* A of a matrix; B is the entry behind it. NULL if the matrix has none. */
+ParamEntry *params_find_factors(const ParamList *list, ParamId id, int32_t layer);
+
+/* The entry's name in a safetensors file: of a model, or of a PEFT adapter for the parts A and B. */
 Status param_name(const ParamEntry *entry, StrBuf *out);
+/* The path of the module that holds the weight: its name without the last part. */
+Status param_module(const ParamEntry *entry, StrBuf *out);
 /* Takes `value` of every entry from the arena (planning or real) in the layout above. */
 Status params_take_values(ParamList *list, TensorArena *arena, DType dtype);
 

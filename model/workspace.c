@@ -58,6 +58,8 @@ static Status carve(Workspace *ws, TensorArena *a, const Model *m)
     TRY(tensor_arena_take(a, &ws->x_last, m->dtype, n_row, c));
     TRY(tensor_arena_take(a, &ws->logits, LT_F32, chunk_rows(m->cfg.vocab_size, n), m->cfg.vocab_size));
     TRY(take_indices(ws, a, n_row));
+    if (ws->limits.max_rank > 0)
+        TRY(tensor_arena_take(a, &ws->u, m->dtype, n, adapter_scratch_cols(ws->limits.max_rank)));
     shared = a->used;
     TRY(take_attention(ws, a, m, n_row));
     attention_end = a->used;
@@ -75,6 +77,7 @@ static BatchLimits at_least_one(const BatchLimits *l)
         .n_token = l->n_token > 0 ? l->n_token : 1,
         .n_segment = l->n_segment > 0 ? l->n_segment : 1,
         .n_pair = l->n_pair > 0 ? l->n_pair : 1,
+        .max_rank = l->max_rank,
     };
 }
 

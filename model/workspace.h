@@ -13,6 +13,7 @@ struct Workspace {
     Tensor x, h;           /* [N, C] residual stream; normed rows */
     Tensor qkv, o;         /* [N, (H+2K) D], [N, H D] */
     Tensor gate_up, act;   /* [N, 2F], [N, F] */
+    Tensor u;              /* [N, adapter_scratch_cols]; unset without adapters */
     Tensor x_last, o_last; /* [R, C], [R, H D]: rows of the last layer that are asked for */
     Tensor logits;         /* F32 [chunk, V] */
     Tensor id, position;   /* I32 [N] */

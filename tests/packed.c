@@ -29,7 +29,11 @@ void packed_want_successors(Packed *p, int32_t begin, const int32_t *id, int32_t
         packed_want(p, begin + i, id[i + 1]);
 }
 
-static BatchLimits limits_of(const Batch *b) { return (BatchLimits){b->n_token, b->n_segment, b->n_pair}; }
+static BatchLimits limits_of(const Batch *b)
+{
+    return (BatchLimits){.n_token = b->n_token, .n_segment = b->n_segment, .n_pair = b->n_pair,
+                         .max_rank = b->adapter != NULL ? b->adapter->max_rank : 0};
+}
 
 void packed_logprob(const Model *m, const Batch *b, float *lp, bool *greedy)
 {

@@ -251,7 +251,7 @@ static void test_forward_refuses_bad_tokens(void **state)
     Device *dev = cpu(1);
     const ModelConfig cfg = ref_model_config();
     Model *m = random_model(dev, &cfg, LT_F32);
-    const BatchLimits limits = {3, 1, 3};
+    const BatchLimits limits = {.n_token = 3, .n_segment = 1, .n_pair = 3};
     Workspace *ws;
 
     (void)state;
@@ -282,7 +282,7 @@ static void test_workspace_plan_is_what_it_takes(void **state)
     Device *dev = cpu(1);
     const ModelConfig cfg = ref_model_config();
     Model *m = random_model(dev, &cfg, LT_BF16);
-    const BatchLimits small = {10, 2, 3}, large = {1000, 20, 300}, none = {0, 0, 0};
+    const BatchLimits small = {.n_token = 10, .n_segment = 2, .n_pair = 3}, large = {.n_token = 1000, .n_segment = 20, .n_pair = 300}, none = {0};
     uint64_t before, all;
     Workspace *ws;
 

@@ -21,6 +21,7 @@ typedef struct Held {
 
 struct Engine {
     const Model *model;
+    const Adapter *adapter;
     int32_t token_budget, max_length;
     Workspace *ws;
     Pack pack;
@@ -38,10 +39,11 @@ void engine_stop(void)
 }
 
 /* Pairs can outnumber tokens where continuations share rows. */
-static BatchLimits limits_for(int32_t n_token, int32_t n_pair)
+static BatchLimits limits_for(int32_t n_token, int32_t n_pair, const Adapter *adapter)
 {
     const int32_t usual = n_token < INT32_MAX / 2 ? 2 * n_token : INT32_MAX;
-    return (BatchLimits){n_token, n_token, n_pair > usual ? n_pair : usual};
+    return (BatchLimits){.n_token = n_token, .n_segment = n_token, .n_pair = n_pair > usual ? n_pair : usual,
+                         .max_rank = adapter != NULL ? adapter->max_rank : 0};
 }
 
 Status engine_open(Engine **out, const Model *model, const EngineOptions *options)
@@ -51,7 +53,7 @@ Status engine_open(Engine **out, const Model *model, const EngineOptions *option
     const bool cuda = strcmp(device_backend(model->dev), "cuda") == 0;
     const BatchLimits limits = limits_for(options->token_budget > 0 ? options->token_budget
                                           : cuda                    ? TOKEN_BUDGET_CUDA
-                                                                    : TOKEN_BUDGET_CPU, 0);
+                                                                    : TOKEN_BUDGET_CPU, 0, options->adapter);
     Engine *e;
     Status st;
 
@@ -60,6 +62,7 @@ Status engine_open(Engine **out, const Model *model, const EngineOptions *option
                     (long long)model->rope.n_position);
     TRY(MEM_NEW(e, 1));
     e->model = model;
+    e->adapter = options->adapter;
     e->token_budget = limits.n_token;
     e->max_length = (int32_t)max_length;
     TRY_GOTO(pack_init(&e->pack, &limits), st, failed);
@@ -179,7 +182,8 @@ static Status run_pass(Engine *e, ResponseSink sink, void *context)
         return FAIL(LT_E_INTERRUPTED, "interrupted; what was scored so far is kept");
     }
     if (e->pack.n_token > 0) {
-        const Batch batch = pack_batch(&e->pack);
+        Batch batch = pack_batch(&e->pack);
+        batch.adapter = e->adapter;
         const double start = clock_s();
         TRY(forward_logprob(e->model, e->ws, &batch, e->pack.lp, e->pack.greedy));
         e->stats.forward_s += clock_s() - start;
@@ -198,7 +202,7 @@ static Status run_pass(Engine *e, ResponseSink sink, void *context)
 static Status make_room(Engine *e, const Span *span)
 {
     const int32_t n_token = span->n_token > e->pack.limits.n_token ? span->n_token : e->pack.limits.n_token;
-    const BatchLimits limits = limits_for(n_token, span->n_pair);
+    const BatchLimits limits = limits_for(n_token, span->n_pair, e->adapter);
 
     workspace_close(e->ws);
     e->ws = NULL;
@@ -214,7 +218,7 @@ static BatchLimits span_limits(const Engine *e, const Held *h)
     int32_t longest = 0;
     for (int32_t i = 0; i < h->group.n_request; i++)
         longest = h->input[i].n_read > longest ? h->input[i].n_read : longest;
-    return limits_for(longest > e->token_budget ? longest + longest / 4 : e->token_budget, 0);
+    return limits_for(longest > e->token_budget ? longest + longest / 4 : e->token_budget, 0, e->adapter);
 }
 
 static Status place_group(Engine *e, ResponseSink sink, void *context)

@@ -14,6 +14,7 @@ typedef struct Engine Engine;
 typedef struct EngineOptions {
     int32_t token_budget; /* tokens of one forward pass; 0: the device's default. A longer sequence runs alone */
     int32_t max_length;   /* 0: the model's max_position_embeddings */
+    const Adapter *adapter; /* on top of the model in every pass; NULL: none. Outlives the engine */
 } EngineOptions;
 
 /* The most groups the engine holds at a time: a source may keep them in a ring of this many slots. */

@@ -114,7 +114,8 @@ void pack_add(Pack *pack, const Input *input, const Span *span)
 
 Batch pack_batch(const Pack *pack)
 {
-    return (Batch){pack->id, pack->position, pack->n_token, pack->segment, pack->n_segment, pack->pair, pack->n_pair};
+    return (Batch){.id = pack->id, .position = pack->position, .n_token = pack->n_token, .segment = pack->segment, .n_segment = pack->n_segment,
+                   .pair = pack->pair, .n_pair = pack->n_pair};
 }
 
 void pack_deliver(Pack *pack)
