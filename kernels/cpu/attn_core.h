@@ -154,7 +154,8 @@ SIMD_INLINE float attn_mask(float *score, AttnRange seen)
         score[j] = -INFINITY;
     for (int j = seen.hi; j < ATTN_BLOCK; j++)
         score[j] = -INFINITY;
-    memcpy(part, score, sizeof part);
+    for (int i = 0; i < ATTN_BLOCK / SIMD_LANES; i++)
+        simd_load(&part[2 * i], score + i * SIMD_LANES);
     for (int i = 0; i < 4; i++)
         simd_max_into(&part[i], &part[i + 4]);
     simd_max_into(&part[0], &part[2]);
@@ -166,7 +167,8 @@ SIMD_INLINE float attn_mass(const float *weight)
 {
     SimdF32 part[ATTN_BLOCK / 8];
 
-    memcpy(part, weight, sizeof part);
+    for (int i = 0; i < ATTN_BLOCK / SIMD_LANES; i++)
+        simd_load(&part[2 * i], weight + i * SIMD_LANES);
     part[0] = (part[0] + part[2]) + (part[4] + part[6]);
     part[1] = (part[1] + part[3]) + (part[5] + part[7]);
     return simd_sum(part);

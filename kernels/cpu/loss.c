@@ -26,10 +26,10 @@ SIMD_INLINE float piece_max(const float *x, int64_t n, bool *nan)
 
     for (int i = 0; i < SIMD_LANES; i++)
         tail[i] = x[simd_min(n / SIMD_LANES * SIMD_LANES + i, n - 1)]; /* filled up with the last */
-    memcpy(max, tail, sizeof max);
+    simd_load(max, tail);
     odd = (max[0] != max[0]) | (max[1] != max[1]);
     for (int64_t i = 0; i + SIMD_LANES <= n; i += SIMD_LANES) {
-        memcpy(v, x + i, sizeof v);
+        simd_load(v, x + i);
         odd |= (v[0] != v[0]) | (v[1] != v[1]);
         simd_max_into(&max[0], &v[0]);
         simd_max_into(&max[1], &v[1]);
@@ -76,7 +76,7 @@ SIMD_INLINE float row_mass(const float *x, int64_t n, float max, bool fused)
         for (int64_t i = len; i < padded; i++)
             e[i] = 0;
         for (int64_t i = 0; i < padded; i += SIMD_LANES) {
-            memcpy(v, e + i, sizeof v);
+            simd_load(v, e + i);
             sum[0] += v[0];
             sum[1] += v[1];
         }

@@ -20,7 +20,7 @@ SIMD_INLINE float sum_of_squares(Tensor x, int64_t row, int64_t col, int64_t n)
         for (int64_t i = len; i < padded; i++)
             buffer[i] = 0;
         for (int64_t i = 0; i < padded; i += SIMD_LANES) {
-            memcpy(v, buffer + i, sizeof v);
+            simd_load(v, buffer + i);
             sum[0] += v[0] * v[0];
             sum[1] += v[1] * v[1];
         }

@@ -17,6 +17,8 @@
 enum { SIMD_LANES = 16, SIMD_CHUNK = 512 };
 typedef float SimdF32 __attribute__((vector_size(32)));
 typedef int32_t SimdI32 __attribute__((vector_size(32)));
+/* Eight floats anywhere in memory. Read through this and not by memcpy, which compilers make of smaller pieces that then stall. */
+typedef float SimdAny __attribute__((vector_size(32), aligned(4), may_alias));
 
 SIMD_INLINE int64_t simd_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -42,6 +44,12 @@ SIMD_INLINE void simd_max_into(SimdF32 *a, const SimdF32 *b)
     const SimdI32 greater = *a > *b;
 
     *a = (SimdF32)((greater & (SimdI32)*a) | (~greater & (SimdI32)*b));
+}
+
+SIMD_INLINE void simd_load(SimdF32 v[2], const float *from)
+{
+    v[0] = *(const SimdAny *)from;
+    v[1] = *(const SimdAny *)(from + 8);
 }
 
 /* Sum and maximum of the 16 lanes, halves onto halves. */
@@ -73,13 +81,10 @@ SIMD_INLINE float simd_max(const SimdF32 v[2])
 /* Short rows: a call of memcpy would cost more than its work. */
 SIMD_INLINE void simd_copy(float *restrict to, const float *restrict from, int64_t n)
 {
-    SimdF32 v;
     int64_t i = 0;
 
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&v, from + i, sizeof v);
-        memcpy(to + i, &v, sizeof v);
-    }
+    for (; i + 8 <= n; i += 8)
+        *(SimdAny *)(to + i) = *(const SimdAny *)(from + i);
     for (; i < n; i++)
         to[i] = from[i];
 }
