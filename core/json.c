@@ -8,9 +8,17 @@
 /* How much of an unexpected value a message shows. */
 enum { SHOWN_BYTES = 40 };
 
+/* Jansson goes on where growing a text failed, and then reads and writes behind it unless the next allocation fails as well (2.14,
+ * lex_scan_string). So a parse that has once been refused memory is refused it until it gives up. */
+static _Thread_local enum { NOT_PARSING, PARSING, STARVED } parsing;
+
 static void *take_bytes(size_t bytes)
 {
-    return mem_take(1, bytes);
+    void *block = parsing == STARVED ? NULL : mem_take(1, bytes);
+
+    if (block == NULL && parsing == PARSING)
+        parsing = STARVED;
+    return block;
 }
 
 void json_use_mem(void)
@@ -35,13 +43,14 @@ Status json_parse(json_t **out, Str text, const char *file, uint64_t line)
     json_error_t error;
 
     TRY(refuse_zero_byte(text, file, line));
-    /* Jansson calls exhaustion "invalid token" in places and goes on with a wrong value in others, where it does not look
-     * at the result of growing a buffer. core/mem has recorded the truth. */
-    const bool clean = status_text()[0] == '\0';
+    parsing = PARSING;
     json_t *value = json_loadb(text.data != NULL ? text.data : "", text.len,
                                JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    const bool starved = parsing == STARVED;
 
-    if ((clean && status_text()[0] != '\0') || (value == NULL && error.text[0] == '\0')) {
+    parsing = NOT_PARSING;
+    /* It calls exhaustion "invalid token" in places, and says nothing in others. */
+    if (starved || (value == NULL && error.text[0] == '\0')) {
         json_decref(value);
         return FAIL(LT_E_NOMEM, "out of memory while reading JSON from '%s'", file);
     }

@@ -310,6 +310,32 @@ static void test_parse_survives_lack_of_memory(void **state)
     assert_int_equal(mem_held(), held);
 }
 
+/* A quote that fell to a failed allocation made the parser read and write far behind the string. */
+static void test_bug_quote_lost_for_lack_of_memory(void **state)
+{
+    const int64_t held = mem_held();
+    char text[80];
+
+    (void)state;
+    for (size_t len = 0; len + 2 < sizeof text; len++) {
+        json_t *value = NULL;
+        Status st = LT_E_NOMEM;
+
+        memset(text, 'x', sizeof text);
+        text[0] = text[len + 1] = '"';
+        for (uint64_t n = 1; st != LT_OK; n++) {
+            mem_fail_at(n);
+            st = json_parse(&value, (Str){text, len + 2}, "t", 0);
+            mem_fail_at(0);
+            if (st != LT_OK)
+                CHECK_FAILS(st, LT_E_NOMEM, NULL);
+        }
+        assert_int_equal(json_string_length(value), len);
+        json_decref(value);
+    }
+    assert_int_equal(mem_held(), held);
+}
+
 static void test_write_survives_lack_of_memory(void **state)
 {
     json_t *value = parse("{\"a\": [1, 2, 3]}");
@@ -344,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_doubles_read_back_and_are_shortest),
         cmocka_unit_test(test_put_push_and_from_str_build_documents),
         cmocka_unit_test(test_parse_survives_lack_of_memory),
+        cmocka_unit_test(test_bug_quote_lost_for_lack_of_memory),
         cmocka_unit_test(test_write_survives_lack_of_memory),
     };
     return TEST_MAIN(tests);
