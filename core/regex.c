@@ -165,6 +165,9 @@ Status regex_find(const Regex *re, Str subject, size_t from, RegexMatch *match, 
     give_match_data(re, data);
     if (n < 0 && n != PCRE2_ERROR_NOMATCH)
         return match_failed(n);
+    /* \K in a group that a lookaround calls moves the start of the match before `from` or behind its end. */
+    if (n >= 0 && (match->begin[0] < from || match->begin[0] > match->end[0]))
+        return FAIL(LT_E_INPUT, "a regular expression matches bytes %zu to %zu when searching from %zu", match->begin[0], match->end[0], from);
     *found = n >= 0;
     return LT_OK;
 }

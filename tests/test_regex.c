@@ -93,6 +93,26 @@ static void test_bad_patterns_are_input_errors(void **state)
     regex_free(NULL);
 }
 
+/* A match that ends before it begins, or begins before the search did, would make pieces of negative length. */
+static void test_bug_moved_start_of_a_match(void **state)
+{
+    static const struct {
+        const char *pattern;
+        size_t from;
+    } cases[] = {{"(?(DEFINE)(?<k>l\\K))(?=(?&k))", 0}, {"(?(DEFINE)(?<k>\\K))(?<=(?&k)a)b", 2}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Regex *re;
+        RegexMatch match;
+        bool found;
+
+        CHECK_OK(regex_compile(&re, str_of(cases[i].pattern), 0));
+        CHECK_FAILS(regex_find(re, str_of("lab"), cases[i].from, &match, &found), LT_E_INPUT, "when searching from");
+        regex_free(re);
+    }
+}
+
 static void test_exploding_pattern_ends_with_an_error(void **state)
 {
     Regex *re = compiled("^(a+)+$", 0);
@@ -240,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_classes_are_unicode),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_bad_patterns_are_input_errors),
+        cmocka_unit_test(test_bug_moved_start_of_a_match),
         cmocka_unit_test(test_exploding_pattern_ends_with_an_error),
         cmocka_unit_test(test_deep_backtracking_still_matches),
         cmocka_unit_test(test_pieces_tile_a_long_text),
