@@ -1,13 +1,17 @@
 # make            build/lethe, and what it was made with     make deps     install what is missing (apt)
 # make pocket     a made-up world, scored, in pocket/        make test     deps, build, every test, a closing line
 # make check      layers, headers, sizes, sanitizers, canary: all of it at reduced sizes
-# make soak       kill storms                                make bench    benchmarks/
+# make soak       kill storms, FUZZ_RUNS inputs a target     make bench    benchmarks/
+# make fuzz       libFuzzer targets in build/fuzz/
 # make install PREFIX=/usr/local                             make clean
 #
-# VARIANT=release|asan|race|canary: how to compile; everything of a variant lies in build/<variant>/.
+# VARIANT=release|asan|race|canary|fuzz: how to compile; everything of a variant lies in build/<variant>/.
 
 VARIANT ?= release
-ifeq ($(origin CC),default)
+CLANG ?= clang
+ifeq ($(VARIANT),fuzz)
+CC := $(CLANG)
+else ifeq ($(origin CC),default)
 CC := gcc
 endif
 PKG_CONFIG ?= pkg-config
@@ -26,15 +30,18 @@ CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefin
 CFLAGS_race := -O1 -g -fsanitize=thread
 # A planted error that breaks "no result depends on the batch": test_invariance has to notice.
 CFLAGS_canary := -O2 -g -DLETHE_CANARY_SPLIT_K
+# Warnings are read where gcc gives them.
+CFLAGS_fuzz := -w -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS += -std=c11 $(WARNINGS) -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
 LDFLAGS += $(filter -fsanitize=%,$(CFLAGS_$(VARIANT)))
 
 MODULES := core kernels kernels/cpu model eval eval/engine eval/tasks eval/score cli
 SOURCES := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
-HEADERS := $(foreach m,$(MODULES) tests tests/world benchmarks,$(wildcard $(m)/*.h))
+HEADERS := $(foreach m,$(MODULES) tests tests/world tests/fuzz benchmarks,$(wildcard $(m)/*.h))
 LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out cli/main.c,$(SOURCES)))
 TESTS := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
-TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c tests/world/main.c,$(wildcard tests/*.c tests/world/*.c)))
+TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c %/main.c %/libfuzzer.c,$(wildcard tests/*.c tests/*/*.c)))
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHMARKS := $(patsubst %.c,%,$(wildcard benchmarks/bench_*.c))
 BENCH_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out benchmarks/bench_%.c,$(wildcard benchmarks/*.c)))
 # What has threads to race: the pool, and the two that drive it hardest.
@@ -43,7 +50,7 @@ RACE_TESTS := $(filter test_pool test_engine test_invariance,$(TESTS))
 # A make of its own for what follows an installation, since the library flags above are read once; on all processors unless told otherwise.
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all found deps pocket test check layers headers sizes asan race canary soak bench install clean tests
+.PHONY: all found deps pocket test check layers headers sizes asan race canary soak fuzz bench install clean tests
 all: found build/lethe
 
 found:
@@ -76,6 +83,18 @@ $(B)/benchmarks/%: $(B)/benchmarks/%.o $(BENCH_HELPERS) $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/world: $(B)/tests/world/main.o $(B)/libtest.a $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/seeds: $(B)/tests/fuzz/main.o $(B)/libtest.a $(B)/liblethe.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LDLIBS) $(LDLIBS)
+# Under libFuzzer a target is a program of its own; elsewhere all of them live in one, under the names of their files.
+ifeq ($(VARIANT),fuzz)
+# The kernels read no files, and are written for gcc's vectors.
+$(B)/kernels/cpu/%.o: CC := gcc
+$(B)/kernels/cpu/%.o: CFLAGS_fuzz := -w -O2 -g
+else
+$(B)/tests/fuzz/fuzz_%.o: CPPFLAGS += -DLLVMFuzzerTestOneInput=$(*F)
+endif
+$(FUZZERS:%=$(B)/%): $(B)/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/libfuzzer.o $(B)/libtest.a $(B)/liblethe.a
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(TEST_LDLIBS) $(LDLIBS)
 .PRECIOUS: $(B)/%.o
 
 deps:
@@ -117,8 +136,13 @@ canary:
 	$(AGAIN) VARIANT=canary build/canary/tests/test_invariance
 	@tests/check_canary.sh
 
-soak: all $(B)/world
+# CLANG: one that has libFuzzer. FUZZ_RUNS: executions of each target.
+fuzz:
+	+@if tests/fuzz/has_libfuzzer.sh '$(CLANG)'; then $(MAKE) --no-print-directory VARIANT=fuzz $(FUZZERS:%=build/fuzz/%); fi
+
+soak: all $(B)/world $(B)/seeds fuzz
 	@tests/soak.sh $(B)/world build/lethe
+	@tests/fuzz/run.sh $(B)/seeds $(FUZZ_RUNS)
 
 bench: all $(BENCHMARKS:%=$(B)/%)
 	@set -e; for program in $(BENCHMARKS); do echo "== $$program"; $(B)/$$program; done
