@@ -49,6 +49,16 @@ void encoder_free(Encoder *e);
 /* Appends the ids of valid UTF-8 text. special: with what the post-processor adds (BOS for Llama-2). LT_E_INPUT for invalid UTF-8. */
 Status encoder_encode(Encoder *e, Str text, bool special, Ids *out);
 
+/* Decoding while ids come, one thread. Deltas and the flush joined are tokenizer_decode's text of the same ids. A delta is all that no later id
+ * can change: never half a character; byte tokens of a byte-fallback vocabulary wait for the end of their run, since one bad byte spoils it all. */
+typedef struct StreamDecoder StreamDecoder;
+Status stream_decoder_create(StreamDecoder **out, const Tokenizer *t, bool skip_special);
+void stream_decoder_free(StreamDecoder *d);
+/* Appends the new text. */
+Status stream_decoder_push(StreamDecoder *d, int32_t id, StrBuf *out);
+/* Appends what was held back, and is ready for another text. */
+Status stream_decoder_flush(StreamDecoder *d, StrBuf *out);
+
 /* Appends the text of ids. Ids beyond the vocabulary are skipped silently; invalid byte sequences become U+FFFD by the decoder's rule. */
 Status tokenizer_decode(const Tokenizer *t, const int32_t *id, size_t n, bool skip_special, StrBuf *out);
 

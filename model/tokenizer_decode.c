@@ -4,8 +4,18 @@
 
 static const char replacement_char[] = "\xef\xbf\xbd"; /* U+FFFD */
 
+void decode_drop_held(DecodeState *state, size_t n)
+{
+    StrBuf *held = &state->held;
+
+    if (n == 0)
+        return;
+    memmove(held->data, held->data + n, held->len - n + 1);
+    held->len -= n;
+}
+
 /* Ends the piece that has been written to the text. */
-static Status end_piece(PieceList *list)
+Status decode_end_piece(PieceList *list)
 {
     TRY(strbuf_status(&list->text));
     TRY(MEM_GROW(list->end, list->cap, list->count + 1));
@@ -68,20 +78,41 @@ static void add_token_bytes(StrBuf *out, Str token)
     }
 }
 
-static Status run_byte_level(const DecodeStep *step, const PieceList *in, PieceList *out)
+/* Whether bytes that end a text may be the start of one character. The first two of an encoded surrogate count as such, though
+ * they are wrong already: the reference's decoder waits for the third. */
+static bool is_half_char(Str tail)
 {
-    StrBuf bytes;
+    const uint8_t lead = (uint8_t)tail.data[0];
+    const size_t need = lead < 0xc2 || lead > 0xf4 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const bool half_surrogate = lead == 0xed && tail.len == 2 && (uint8_t)tail.data[1] >= 0xa0;
+
+    return tail.len < need && (invalid_length(tail) == tail.len || half_surrogate);
+}
+
+/* How much of the bytes no continuation can change: all but a last character that may yet be completed. */
+static size_t settled_length(Str bytes)
+{
+    for (size_t n = 1; n < 4 && n <= bytes.len; n++) {
+        const size_t at = bytes.len - n;
+        if (((uint8_t)bytes.data[at] & 0xc0) != 0x80)
+            return is_half_char(str_slice(bytes, at, bytes.len)) ? at : bytes.len;
+    }
+    return bytes.len;
+}
+
+static Status run_byte_level(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
+{
+    StrBuf *bytes = &state->held;
 
     (void)step;
-    strbuf_init(&bytes);
     for (size_t i = 0; i < in->count; i++)
-        add_token_bytes(&bytes, piece_at(in, i));
-    const Status st = strbuf_status(&bytes);
-    if (st == LT_OK)
-        add_lossy(&out->text, strbuf_str(&bytes));
-    strbuf_release(&bytes);
-    TRY(st);
-    return end_piece(out);
+        add_token_bytes(bytes, piece_at(in, i));
+    TRY(strbuf_status(bytes));
+    const Str all = strbuf_str(bytes);
+    const size_t n = last ? all.len : settled_length(all);
+    add_lossy(&out->text, str_slice(all, 0, n));
+    decode_drop_held(state, n);
+    return decode_end_piece(out);
 }
 
 static int hex_digit(char c)
@@ -102,60 +133,59 @@ static int byte_token(Str token)
 }
 
 /* A run of byte tokens: its text, or U+FFFD for every byte if the run as a whole is not UTF-8. */
-static Status end_byte_run(PieceList *out, size_t begin)
+static Status end_byte_run(DecodeState *state, PieceList *out)
 {
-    StrBuf *text = &out->text;
-
-    TRY(strbuf_status(text));
-    const size_t n = text->len - begin;
-    if (n == 0)
+    TRY(strbuf_status(&state->held));
+    const Str run = strbuf_str(&state->held);
+    if (run.len == 0)
         return LT_OK;
-    if (utf8_valid_prefix((Str){text->data + begin, n}) != n) {
-        text->len = begin;
-        for (size_t i = 0; i < n; i++)
-            strbuf_add_text(text, replacement_char);
-    }
-    return end_piece(out);
+    if (utf8_valid_prefix(run) == run.len)
+        strbuf_add_str(&out->text, run);
+    else
+        for (size_t i = 0; i < run.len; i++)
+            strbuf_add_text(&out->text, replacement_char);
+    strbuf_clear(&state->held);
+    return decode_end_piece(out);
 }
 
-static Status run_byte_fallback(const DecodeStep *step, const PieceList *in, PieceList *out)
+static Status run_byte_fallback(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
 {
-    size_t begin = 0;
-
     (void)step;
     for (size_t i = 0; i < in->count; i++) {
         const Str piece = piece_at(in, i);
         const int byte = byte_token(piece);
         if (byte >= 0) {
-            strbuf_add_char(&out->text, (char)byte);
+            strbuf_add_char(&state->held, (char)byte);
             continue;
         }
-        TRY(end_byte_run(out, begin));
+        TRY(end_byte_run(state, out));
         strbuf_add_str(&out->text, piece);
-        TRY(end_piece(out));
-        begin = out->text.len;
+        TRY(decode_end_piece(out));
     }
-    return end_byte_run(out, begin);
+    return last ? end_byte_run(state, out) : strbuf_status(&state->held);
 }
 
-static Status run_replace(const DecodeStep *step, const PieceList *in, PieceList *out)
+static Status run_replace(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
 {
+    (void)state, (void)last;
     for (size_t i = 0; i < in->count; i++) {
         TRY(pattern_replace(&step->pattern, piece_at(in, i), step->content, &out->text));
-        TRY(end_piece(out));
+        TRY(decode_end_piece(out));
     }
     return LT_OK;
 }
 
-static Status run_fuse(const DecodeStep *step, const PieceList *in, PieceList *out)
+/* Joins the pieces of one call; that those of all calls are one text is for the steps behind to know (DecodeStep.whole). */
+static Status run_fuse(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
 {
-    (void)step;
+    (void)step, (void)state, (void)last;
     strbuf_add_str(&out->text, strbuf_str(&in->text));
-    return end_piece(out);
+    return decode_end_piece(out);
 }
 
-static Status run_strip(const DecodeStep *step, const PieceList *in, PieceList *out)
+static Status run_strip(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
 {
+    (void)state, (void)last;
     for (size_t i = 0; i < in->count; i++) {
         Str piece = piece_at(in, i);
         for (int64_t k = 0; k < step->start && str_starts(piece, step->content); k++)
@@ -163,17 +193,38 @@ static Status run_strip(const DecodeStep *step, const PieceList *in, PieceList *
         for (int64_t k = 0; k < step->stop && str_ends(piece, step->content); k++)
             piece.len -= step->content.len;
         strbuf_add_str(&out->text, piece);
-        TRY(end_piece(out));
+        TRY(decode_end_piece(out));
     }
     return LT_OK;
 }
 
-/* The sign becomes a space; in the first token, where encoding may have put one, it goes away. */
-static Status run_metaspace(const DecodeStep *step, const PieceList *in, PieceList *out)
+/* The same for one text that comes in parts: what may be its end is held back. */
+static Status run_strip_whole(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
 {
+    Str text = strbuf_str(&in->text);
+
+    for (; state->seen < step->start && str_starts(text, step->content); state->seen++)
+        text = str_slice(text, step->content.len, text.len);
+    if (text.len > 0)
+        state->seen = step->start;
+    strbuf_add_str(&state->held, text);
+    TRY(strbuf_status(&state->held));
+    text = strbuf_str(&state->held);
+    for (int64_t k = 0; k < step->stop && str_ends(text, step->content); k++)
+        text.len -= step->content.len;
+    strbuf_add_str(&out->text, text);
+    decode_drop_held(state, last ? state->held.len : text.len);
+    return decode_end_piece(out);
+}
+
+/* The sign becomes a space; in the first token, where encoding may have put one, it goes away. */
+static Status run_metaspace(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out)
+{
+    (void)last;
     for (size_t i = 0; i < in->count; i++) {
-        py_replace(&out->text, piece_at(in, i), step->content, str_of(i == 0 && step->drop_first ? "" : " "));
-        TRY(end_piece(out));
+        py_replace(&out->text, piece_at(in, i), step->content, str_of(state->seen == 0 && step->drop_first ? "" : " "));
+        state->seen = 1;
+        TRY(decode_end_piece(out));
     }
     return LT_OK;
 }
@@ -217,11 +268,17 @@ static Status read_metaspace(Tokenizer *t, JsonAt at, DecodeStep *step)
 
 static const struct {
     const char *type;
-    Status (*run)(const DecodeStep *step, const PieceList *in, PieceList *out);
+    DecodeRunFn *run;
     Status (*read)(Tokenizer *t, JsonAt at, DecodeStep *step); /* NULL: nothing to read */
+    DecodeRunFn *run_whole; /* behind a step that makes one text of all pieces; NULL: has to wait for the end */
+    bool fuses;
 } kinds[] = {
-    {"ByteLevel", run_byte_level, NULL},          {"ByteFallback", run_byte_fallback, NULL}, {"Fuse", run_fuse, NULL},
-    {"Metaspace", run_metaspace, read_metaspace}, {"Replace", run_replace, read_replace},    {"Strip", run_strip, read_strip},
+    {"ByteLevel", run_byte_level, NULL, NULL, true},
+    {"ByteFallback", run_byte_fallback, NULL, NULL, false},
+    {"Fuse", run_fuse, NULL, run_fuse, true},
+    {"Metaspace", run_metaspace, read_metaspace, NULL, false},
+    {"Replace", run_replace, read_replace, NULL, false},
+    {"Strip", run_strip, read_strip, run_strip_whole, false},
 };
 
 static Status read_step(Tokenizer *t, JsonAt at, Str type)
@@ -232,7 +289,9 @@ static Status read_step(Tokenizer *t, JsonAt at, Str type)
         if (t->n_decode == STEPS_MAX)
             return json_fail(at, "more than %d decoders", STEPS_MAX);
         DecodeStep *step = &t->decode[t->n_decode++];
-        step->run = kinds[i].run;
+        step->run = t->decode_fused && kinds[i].run_whole != NULL ? kinds[i].run_whole : kinds[i].run;
+        step->waits = t->decode_fused && kinds[i].run_whole == NULL;
+        t->decode_fused |= kinds[i].fuses;
         return kinds[i].read != NULL ? kinds[i].read(t, at, step) : LT_OK;
     }
     return tokenizer_refuse_step(at, "decoder", type);
@@ -241,41 +300,4 @@ static Status read_step(Tokenizer *t, JsonAt at, Str type)
 Status decode_read(Tokenizer *t, JsonAt at)
 {
     return tokenizer_read_steps(t, at, "decoders", read_step);
-}
-
-static Status list_tokens(const Tokenizer *t, const int32_t *id, size_t n, bool skip_special, PieceList *list)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!vocab_has(&t->vocab, id[i]) || (skip_special && tokenizer_is_special(t, id[i])))
-            continue;
-        if (t->decode_joins_by_space && list->count > 0)
-            strbuf_add_char(&list->text, ' ');
-        strbuf_add_str(&list->text, t->vocab.text[id[i]]);
-        TRY(end_piece(list));
-    }
-    return LT_OK;
-}
-
-Status tokenizer_decode(const Tokenizer *t, const int32_t *id, size_t n, bool skip_special, StrBuf *out)
-{
-    PieceList list[2] = {0};
-    size_t now = 0;
-    Status st;
-
-    TRY_GOTO(list_tokens(t, id, n, skip_special, &list[now]), st, done);
-    for (size_t i = 0; i < t->n_decode; i++) {
-        PieceList *next = &list[1 - now];
-        strbuf_clear(&next->text);
-        next->count = 0;
-        TRY_GOTO(t->decode[i].run(&t->decode[i], &list[now], next), st, done);
-        now = 1 - now;
-    }
-    strbuf_add_str(out, strbuf_str(&list[now].text));
-    st = strbuf_status(out);
-done:
-    for (int i = 0; i < 2; i++) {
-        strbuf_release(&list[i].text);
-        mem_free(list[i].end);
-    }
-    return st;
 }

@@ -218,24 +218,36 @@ Status pre_run(Encoder *e, size_t step, Piece piece);
 
 Status post_read(Tokenizer *t, JsonAt at);
 
-/* ---- decoders: tokenizer_decode.c ---- */
+/* ---- decoders: tokenizer_decode.c, run by tokenizer_stream.c ---- */
 
-/* Texts in a row: piece i is text[end[i-1] .. end[i]). */
+/* Texts in a row, the first begins at 0: piece i is text[end[i-1] .. end[i]). */
 typedef struct PieceList {
     StrBuf text;
     size_t *end;
     size_t count, cap;
 } PieceList;
 
+/* What a step remembers between two calls. */
+typedef struct DecodeState {
+    StrBuf held;  /* bytes that what follows may still change */
+    int64_t seen; /* Metaspace: 1 behind the first token; Strip: how many are gone from the start */
+} DecodeState;
+
 typedef struct DecodeStep DecodeStep;
+/* Takes the pieces that have come since the last call. `last`: there will be none after them. */
+typedef Status DecodeRunFn(const DecodeStep *step, DecodeState *state, const PieceList *in, bool last, PieceList *out);
 struct DecodeStep {
-    Status (*run)(const DecodeStep *step, const PieceList *in, PieceList *out);
+    DecodeRunFn *run;
+    bool waits; /* wants the whole text at once */
     Pattern pattern;
     Str content;
     int64_t start, stop; /* Strip */
     bool drop_first;     /* Metaspace */
 };
 
+Status decode_end_piece(PieceList *list);
+/* Forgets the first n bytes held. */
+void decode_drop_held(DecodeState *state, size_t n);
 Status decode_read(Tokenizer *t, JsonAt at);
 
 /* ---- merging: tokenizer_bpe.c and the cache of pieces, tokenizer_cache.c ---- */
@@ -303,6 +315,7 @@ struct Tokenizer {
     DecodeStep decode[STEPS_MAX];
     size_t n_normal, n_pre, n_decode;
     bool decode_joins_by_space; /* a file without a decoder */
+    bool decode_fused;          /* some decoder makes one text of all tokens */
 
     bool byte_level; /* the model sees bytes, as characters of GPT-2's table */
     bool byte_fallback, fuse_unk, ignore_merges;

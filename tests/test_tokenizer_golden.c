@@ -78,12 +78,28 @@ static void compare_ids(Run *run, json_t *row, const char *key, bool special)
     ids_release(&want);
 }
 
+/* The deltas of a stream, joined to a text. */
+static void decode_by_stream(const Tokenizer *t, const Ids *ids, bool skip, StrBuf *out)
+{
+    StreamDecoder *d;
+
+    CHECK_OK(stream_decoder_create(&d, t, skip));
+    for (size_t i = 0; i < ids->count; i++)
+        CHECK_OK(stream_decoder_push(d, ids->id[i], out));
+    CHECK_OK(stream_decoder_flush(d, out));
+    stream_decoder_free(d);
+}
+
 static void compare_text(Run *run, json_t *row, const char *key, bool skip)
 {
     Ids ids = ids_of(json_object_get(row, "ids"));
     StrBuf got;
 
     strbuf_init(&got);
+    decode_by_stream(run->t, &ids, skip, &got);
+    if (!str_equal(strbuf_str(&got), text_of(row, key)))
+        complain(run, row, "a streamed text");
+    strbuf_clear(&got);
     CHECK_OK(tokenizer_decode(run->t, ids.id, ids.count, skip, &got));
     if (!str_equal(strbuf_str(&got), text_of(row, key))) {
         complain(run, row, key);
@@ -121,6 +137,55 @@ static void compare_rows(Run *run, const char *relative)
     lines_close(lines);
 }
 
+/* Each delta, and what the flush brings, as the reference has it; one decoder for all rows. */
+static void compare_deltas(Run *run, StreamDecoder *d, json_t *row)
+{
+    json_t *delta = json_object_get(row, "delta");
+    Ids ids = ids_of(json_object_get(row, "ids"));
+    StrBuf got;
+
+    strbuf_init(&got);
+    for (size_t i = 0; i < ids.count; i++) {
+        json_t *want = json_array_get(delta, i);
+        strbuf_clear(&got);
+        CHECK_OK(stream_decoder_push(d, ids.id[i], &got));
+        if (!str_equal(strbuf_str(&got), (Str){json_string_value(want), json_string_length(want)}))
+            complain(run, row, "a delta");
+    }
+    strbuf_clear(&got);
+    CHECK_OK(stream_decoder_flush(d, &got));
+    if (!str_equal(strbuf_str(&got), text_of(row, "flush")))
+        complain(run, row, "the flush");
+    strbuf_release(&got);
+    ids_release(&ids);
+}
+
+static void compare_stream(Run *run, const char *relative)
+{
+    StreamDecoder *d;
+    LineReader *lines;
+    json_t *row;
+    bool more;
+    Str line;
+    size_t n = 0;
+
+    run->file = relative;
+    CHECK_OK(stream_decoder_create(&d, run->t, true));
+    CHECK_OK(lines_open(&lines, test_data(relative)));
+    for (;; n++) {
+        CHECK_OK(lines_next(lines, &line, &more));
+        if (!more)
+            break;
+        run->line = lines_number(lines);
+        CHECK_OK(json_parse(&row, line, relative, run->line));
+        compare_deltas(run, d, row);
+        json_decref(row);
+    }
+    lines_close(lines);
+    stream_decoder_free(d);
+    assert_int_equal(n, 64);
+}
+
 static void run_open(Run *run, Tokenizer **t, const char *path)
 {
     StrBuf text;
@@ -133,7 +198,7 @@ static void run_open(Run *run, Tokenizer **t, const char *path)
     CHECK_OK(encoder_create(&run->e, *t));
 }
 
-static void check_files(const char *tokenizer, const char *rows, const char *more_rows)
+static void check_files(const char *tokenizer, const char *rows, const char *more_rows, const char *stream_rows)
 {
     Tokenizer *t;
     Run run;
@@ -142,6 +207,8 @@ static void check_files(const char *tokenizer, const char *rows, const char *mor
     compare_rows(&run, rows);
     if (more_rows != NULL)
         compare_rows(&run, more_rows);
+    if (stream_rows != NULL)
+        compare_stream(&run, stream_rows);
     encoder_free(run.e);
     tokenizer_free(t);
     assert_true(run.n_row > 50);
@@ -153,7 +220,8 @@ static void check_files(const char *tokenizer, const char *rows, const char *mor
     static void function(void **state)                                                                                                     \
     {                                                                                                                                      \
         (void)state;                                                                                                                       \
-        check_files(tokenizer, "golden/tokenizer/" name ".jsonl.gz", "golden/tokenizer/" name "_decode.jsonl.gz");                         \
+        check_files(tokenizer, "golden/tokenizer/" name ".jsonl.gz", "golden/tokenizer/" name "_decode.jsonl.gz",                          \
+                    "golden/tokenizer/" name "_stream.jsonl.gz");                                                                          \
     }
 
 GOLDEN(test_golden_minimind2, "data/models/minimind2-small/tokenizer.json", "minimind2-small")
@@ -180,7 +248,7 @@ static void test_golden_synthetic(void **state)
             continue;
         snprintf(tokenizer, sizeof tokenizer, "golden/tokenizer/synthetic/%s", files.name[i]);
         snprintf(rows, sizeof rows, "golden/tokenizer/synthetic/%sl.gz", files.name[i]);
-        check_files(tokenizer, rows, NULL);
+        check_files(tokenizer, rows, NULL, NULL);
         n++;
     }
     file_list_release(&files);
