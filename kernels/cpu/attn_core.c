@@ -40,3 +40,16 @@ void attn_work_carve(AttnWork *w, void *block, int group, int head_size)
     *w = (AttnWork){.group = group, .head_size = head_size, .width = padded(head_size)};
     carve_all(w, block, group, head_size);
 }
+
+AttnWork attn_work_part(const AttnWork *w, int first, int count)
+{
+    const int64_t row = (int64_t)first * w->group, at = row * w->width;
+    AttnWork part = *w;
+
+    part.n_query = count;
+    part.position += first;
+    part.q += row * w->head_size;
+    part.split = (AttnSums){w->split.max + row, w->split.mass + row, w->split.sum + at};
+    part.total = (AttnSums){w->total.max + row, w->total.mass + row, w->total.sum + at};
+    return part;
+}

@@ -57,6 +57,8 @@ typedef struct AttnRange {
 int attn_task_queries(int group);                      /* queries a task takes at most */
 size_t attn_work_bytes(int group, int head_size);
 void attn_work_carve(AttnWork *w, void *block, int group, int head_size);
+/* The part of w that is queries first..first+count-1, on the same tiles. */
+AttnWork attn_work_part(const AttnWork *w, int first, int count);
 
 SIMD_INLINE void attn_panel(const AttnPanel *p, const CpuLevel level)
 {

@@ -31,6 +31,8 @@ const Backend backend_cpu = {
     .cast = cpu_cast,
 
     .attn = cpu_attn,
+    .kv_write = cpu_kv_write,
+    .attn_cached = cpu_attn_cached,
 
     .xent = cpu_xent,
     .logprob = cpu_logprob,

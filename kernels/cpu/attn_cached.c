@@ -1,0 +1,183 @@
+/* Attention over paged keys and values. A task is some queries of one segment, or of a group of segments whose first pages are the same:
+ * those it walks once with all its queries, the rest with each segment's alone. */
+#include "core/mem.h"
+#include "kernels/cpu/attn_core.h"
+
+typedef struct CachedTask {
+    int32_t segment, first; /* where its queries begin: a segment and a query of it */
+    int32_t count;          /* they go on into the segments behind */
+    int32_t prefix_len, kv_head;
+} CachedTask;
+
+typedef struct CachedRun CachedRun;
+struct CachedRun {
+    const AttnCachedArgs *args;
+    Device *dev;
+    const CachedTask *task;
+    size_t work_bytes;
+    void (*compute)(const CachedRun *run, const CachedTask *task, AttnWork *w);
+};
+
+/* The queries of a task that belong to one segment: the task's at..at+count-1, the segment's first..first+count-1. */
+typedef struct CachedPart {
+    const CachedSegment *segment;
+    int first, at, count;
+} CachedPart;
+
+/* The part behind `part`, or the first one if its segment is NULL; false when there is none. Segments without queries have no part. */
+static bool next_part(CachedPart *part, const AttnCachedArgs *a, const CachedTask *t)
+{
+    const bool start = part->segment == NULL;
+    const int at = start ? 0 : part->at + part->count;
+    const CachedSegment *s = start ? &a->seg[t->segment] : part->segment + 1;
+    const int first = start ? t->first : 0;
+
+    if (at == t->count)
+        return false;
+    while (s->q_len == 0)
+        s++;
+    *part = (CachedPart){s, first, at, (int)simd_min(s->q_len - first, t->count - at)};
+    return true;
+}
+
+/* source: the sequence's row of the page table. */
+static void page_rows(int64_t *row, const void *source, int begin, int end)
+{
+    const int32_t *page = source;
+
+    for (int position = begin; position < end; position++)
+        row[position - begin] = (int64_t)page[position / KV_PAGE] * KV_PAGE + position % KV_PAGE;
+}
+
+static AttnKeys keys_of(const AttnCachedArgs *a, const CachedTask *t, const CachedSegment *s)
+{
+    return (AttnKeys){a->k_pages, a->v_pages, (int64_t)t->kv_head * a->head_size, page_rows,
+                      (const int32_t *)a->table.data + s->table_row * a->table.stride};
+}
+
+SIMD_INLINE void compute(const CachedRun *run, const CachedTask *t, AttnWork *w, const CpuLevel level)
+{
+    const AttnCachedArgs *a = run->args;
+    const int64_t col = (int64_t)t->kv_head * w->group * w->head_size;
+    const AttnKeys shared = keys_of(a, t, &a->seg[t->segment]);
+    CachedPart part = {0};
+
+    w->n_query = t->count;
+    w->window = a->window;
+    while (next_part(&part, a, t)) {
+        for (int i = 0; i < part.count; i++) {
+            w->position[part.at + i] = part.segment->past + part.first + i;
+            attn_load_query(w, part.at + i, a->q, (int64_t)part.segment->q_begin + part.first + i, col, a->scale);
+        }
+    }
+    attn_sums_reset(&w->split, t->count * w->group, w->width);
+    attn_sums_reset(&w->total, t->count * w->group, w->width);
+    attn_walk(w, &shared, 0, t->prefix_len, level);
+    part = (CachedPart){0};
+    while (next_part(&part, a, t)) {
+        const AttnWork own = attn_work_part(w, part.at, part.count);
+        const AttnKeys keys = keys_of(a, t, part.segment);
+
+        attn_walk(&own, &keys, t->prefix_len, own.position[part.count - 1] + 1, level);
+        for (int i = 0; i < part.count; i++)
+            attn_store_query(&own, i, a->o, (int64_t)part.segment->q_begin + part.first + i, col);
+    }
+}
+
+static void compute_generic(const CachedRun *run, const CachedTask *task, AttnWork *w) { compute(run, task, w, CPU_GENERIC); }
+TARGET_AVX2 static void compute_avx2(const CachedRun *run, const CachedTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX2); }
+TARGET_AVX512 static void compute_avx512(const CachedRun *run, const CachedTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX512); }
+
+static Status run_task(void *context, int64_t index, int thread)
+{
+    const CachedRun *run = context;
+    const AttnCachedArgs *a = run->args;
+    void *block = cpu_scratch(run->dev, thread, run->work_bytes);
+    AttnWork w;
+
+    if (block == NULL)
+        return LT_E_NOMEM;
+    attn_work_carve(&w, block, a->n_head / a->n_kv_head, a->head_size);
+    run->compute(run, &run->task[index], &w);
+    return LT_OK;
+}
+
+/* Cuts the queries of segments first..first+count-1 into tasks; writes them from task[n] on unless task is NULL. The new n. */
+static int64_t list_queries(CachedTask *task, int64_t n, const AttnCachedArgs *a, PrefixGroup g)
+{
+    const int step = attn_task_queries(a->n_head / a->n_kv_head);
+    int64_t left = 0;
+    int32_t segment = g.first, first = 0;
+
+    for (int32_t s = 0; s < g.count; s++)
+        left += a->seg[g.first + s].q_len;
+    while (left > 0) {
+        const int32_t count = (int32_t)simd_min(left, step);
+        int32_t behind = first + count;
+
+        for (int32_t head = 0; head < a->n_kv_head; head++, n++)
+            if (task != NULL)
+                task[n] = (CachedTask){segment, first, count, g.prefix_len, head};
+        for (left -= count; left > 0 && behind >= a->seg[segment].q_len; segment++)
+            behind -= a->seg[segment].q_len;
+        first = behind;
+    }
+    return n;
+}
+
+/* Groups ascend and do not overlap; what lies between them are groups of one segment and no prefix. */
+static int64_t list_tasks(CachedTask *task, const AttnCachedArgs *a)
+{
+    int64_t n = 0;
+    int32_t s = 0;
+
+    for (int32_t g = 0; g <= a->n_group; g++) {
+        const int32_t stop = g < a->n_group ? a->group[g].first : a->n_seg;
+
+        for (; s < stop; s++)
+            n = list_queries(task, n, a, (PrefixGroup){s, 1, 0});
+        if (g < a->n_group) {
+            n = list_queries(task, n, a, a->group[g]);
+            s = a->group[g].first + a->group[g].count;
+        }
+    }
+    return n;
+}
+
+static Status check_groups(const AttnCachedArgs *a)
+{
+    int32_t free = 0;
+
+    for (int32_t g = 0; g < a->n_group; g++) {
+        if (a->group[g].first < free)
+            return FAIL(LT_E_FAIL, "attn_cached: group %d begins at segment %d, expected %d or later", g, a->group[g].first, free);
+        free = a->group[g].first + a->group[g].count;
+    }
+    return LT_OK;
+}
+
+Status cpu_attn_cached(Device *dev, const AttnCachedArgs *args)
+{
+    static void (*const compute_at[CPU_LEVELS])(const CachedRun *, const CachedTask *, AttnWork *) = {compute_generic, compute_avx2,
+                                                                                                      compute_avx512, compute_avx512};
+    CachedRun run = {.args = args, .dev = dev, .compute = compute_at[cpu_of(dev)->level]};
+    CachedTask *task;
+    int64_t n_task;
+    Status st;
+
+    TRY(check_groups(args));
+    n_task = list_tasks(NULL, args);
+    TRY(MEM_NEW(task, (size_t)n_task));
+    list_tasks(task, args);
+    run.task = task;
+    run.work_bytes = attn_work_bytes(args->n_head / args->n_kv_head, args->head_size);
+    st = pool_run(dev->pool, n_task, run_task, &run);
+    mem_free(task);
+    return st;
+}
+
+Status cpu_kv_write(Device *dev, Tensor k_pages, Tensor v_pages, Tensor k, Tensor v, Tensor slot)
+{
+    TRY(cpu_scatter(dev, k_pages, k, slot));
+    return cpu_scatter(dev, v_pages, v, slot);
+}
