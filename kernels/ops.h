@@ -144,7 +144,7 @@ typedef struct CachedSegment {
     int32_t q_begin, q_len, past, table_row;
 } CachedSegment;
 /* Segments first..first+count-1 have the same first prefix_len positions in the same pages, prefix_len a multiple of ATTN_SPLIT:
- * those keys are read once for the whole group. Changes no bit. */
+ * those keys are read once for the whole group. Changes no bit. Groups ascend and do not overlap. */
 typedef struct PrefixGroup {
     int32_t first, count, prefix_len;
 } PrefixGroup;
