@@ -21,7 +21,7 @@ LETHE_CACHE=$(mktemp -d)
 export LETHE_CACHE
 trap 'rm -rf "$LETHE_CACHE"' EXIT
 # Reports of the sanitizers must fail the test they belong to; what oneDNN keeps until exit is no leak of ours.
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
+export ASAN_OPTIONS=${ASAN_OPTIONS:-strict_string_checks=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$PWD/tests/leak_suppressions.txt:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-suppressions=$PWD/tests/race_suppressions.txt:halt_on_error=1}
@@ -54,7 +54,7 @@ show_trouble() {
         run != "" { print run; run = "" }
         { print }
         END { if (run != "") print run }
-    ' "$1" | tail -n 60 | sed 's/^/    /'
+    ' "$1" | head -n 80 | sed 's/^/    /'
 }
 
 passed=0 failed=0 skipped=0
