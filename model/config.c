@@ -1,13 +1,13 @@
 #include "model/config.h"
 
 #include "core/file.h"
-#include "core/log.h"
+#include "model/config_read.h"
 #include "model/params.h"
 
 enum { CONFIG_MAX_BYTES = 16 << 20 };
 
 /* Bounds far above any real model: they keep every product of two sizes inside 63 bits and catch nonsense by its key. */
-enum { MAX_VOCAB = 1 << 26, MAX_WIDTH = 1 << 22, MAX_LAYERS = 1 << 14, MAX_HEADS = 1 << 14, MAX_HEAD_DIM = 256, MAX_POSITION = 1 << 30 };
+enum { MAX_VOCAB = 1 << 26, MAX_WIDTH = 1 << 22, MAX_HEADS = 1 << 14 };
 
 const Architecture architectures[] = {
     {
@@ -21,18 +21,45 @@ const Architecture architectures[] = {
         .reads_mlp_bias = true,
         .window = WINDOW_NEVER,
     },
+    {
+        .name = "MistralForCausalLM",
+        .model_type = "mistral",
+        .default_rms_norm_eps = 1e-6,
+        .default_kv_heads = 8,
+        .default_max_position = 131072,
+        .default_bos = 1,
+        .default_eos = 2,
+        .window = WINDOW_IF_SET,
+        .default_window = 4096,
+    },
+    {
+        .name = "Qwen2ForCausalLM",
+        .model_type = "qwen2",
+        .default_rms_norm_eps = 1e-6,
+        .default_kv_heads = 32,
+        .default_max_position = 32768,
+        .default_bos = -1,
+        .default_eos = -1,
+        .always_qkv_bias = true,
+        .window = WINDOW_IF_USED,
+        .default_window = 4096,
+    },
+    {
+        .name = "Qwen3ForCausalLM",
+        .model_type = "qwen3",
+        .default_rms_norm_eps = 1e-6,
+        .default_head_dim = 128,
+        .default_kv_heads = 32,
+        .default_max_position = 32768,
+        .default_bos = -1,
+        .default_eos = -1,
+        .reads_attention_bias = true,
+        .qk_norm = true,
+        .window = WINDOW_IF_USED,
+        .default_window = 4096,
+    },
     {.name = NULL},
 };
-
-static const struct {
-    const char *name;
-    RopeType type;
-    bool runs;
-} rope_types[] = {
-    {"default", ROPE_DEFAULT, true}, {"linear", ROPE_LINEAR, true},    {"llama3", ROPE_LLAMA3, true},
-    {"yarn", ROPE_YARN, true},       {"dynamic", ROPE_DYNAMIC, false}, {"longrope", ROPE_LONGROPE, false},
-};
-enum { N_ROPE_TYPE = sizeof rope_types / sizeof *rope_types };
 
 static const struct {
     const char *name;
@@ -86,25 +113,25 @@ static Status read_sizes(ModelConfig *cfg, const JsonAt *root)
     TRY(json_get_int(root, "vocab_size", 1, MAX_VOCAB, &cfg->vocab_size));
     TRY(json_get_int(root, "hidden_size", 1, MAX_WIDTH, &cfg->hidden_size));
     TRY(json_get_int(root, "intermediate_size", 1, MAX_WIDTH, &cfg->intermediate_size));
-    TRY(json_get_int(root, "num_hidden_layers", 1, MAX_LAYERS, &cfg->num_hidden_layers));
+    TRY(json_get_int(root, "num_hidden_layers", 1, CONFIG_MAX_LAYERS, &cfg->num_hidden_layers));
     TRY(json_get_int(root, "num_attention_heads", 1, MAX_HEADS, &cfg->num_attention_heads));
-    cfg->num_key_value_heads = cfg->num_attention_heads;
+    cfg->num_key_value_heads = kv.value == NULL && arch->default_kv_heads > 0 ? arch->default_kv_heads : cfg->num_attention_heads;
     TRY(json_opt_int(root, "num_key_value_heads", 1, MAX_HEADS, &cfg->num_key_value_heads));
     if (cfg->num_attention_heads % cfg->num_key_value_heads != 0)
         return json_fail(kv, "expected a divisor of num_attention_heads %lld, found %lld", (long long)cfg->num_attention_heads,
                          (long long)cfg->num_key_value_heads);
     cfg->head_dim = arch->default_head_dim;
-    TRY(json_opt_int(root, "head_dim", 2, MAX_HEAD_DIM, &cfg->head_dim));
+    TRY(json_opt_int(root, "head_dim", 2, CONFIG_MAX_HEAD_DIM, &cfg->head_dim));
     if (cfg->head_dim == 0) {
         if (cfg->hidden_size % cfg->num_attention_heads != 0)
             return json_fail(json_member(root, "num_attention_heads"), "expected a divisor of hidden_size %lld (no head_dim given), found %lld",
                              (long long)cfg->hidden_size, (long long)cfg->num_attention_heads);
         cfg->head_dim = cfg->hidden_size / cfg->num_attention_heads;
     }
-    if (cfg->head_dim % 2 != 0 || cfg->head_dim > MAX_HEAD_DIM)
-        return json_fail(head_dim, "expected an even head size up to %d, found %lld", MAX_HEAD_DIM, (long long)cfg->head_dim);
+    if (cfg->head_dim % 2 != 0 || cfg->head_dim > CONFIG_MAX_HEAD_DIM)
+        return json_fail(head_dim, "expected an even head size up to %d, found %lld", CONFIG_MAX_HEAD_DIM, (long long)cfg->head_dim);
     cfg->max_position_embeddings = arch->default_max_position;
-    return json_opt_int(root, "max_position_embeddings", 1, MAX_POSITION, &cfg->max_position_embeddings);
+    return json_opt_int(root, "max_position_embeddings", 1, CONFIG_MAX_POSITION, &cfg->max_position_embeddings);
 }
 
 static Status read_switches(ModelConfig *cfg, const JsonAt *root)
@@ -174,82 +201,6 @@ static Status read_tokens(ModelConfig *cfg, const JsonAt *root)
     return LT_OK;
 }
 
-static Status read_positive(const JsonAt *object, const char *key, double *out)
-{
-    TRY(json_opt_double(object, key, out));
-    return *out > 0 ? LT_OK : json_expected(json_member(object, key), "a number above 0");
-}
-
-static Status read_rope_type(RopeConfig *rope, const JsonAt *dict)
-{
-    const JsonAt newer = json_member(dict, "rope_type"), older = json_member(dict, "type");
-    const JsonAt at = json_here(newer) ? newer : older;
-    Str name = str_of("default");
-
-    if (json_here(at))
-        TRY(json_to_str(at, &name));
-    if (json_here(newer) && json_here(older) && !json_equal(newer.value, older.value))
-        log_warning("%s: rope_type and type differ; rope_type is used", dict->file);
-    for (int i = 0; i < N_ROPE_TYPE; i++)
-        if (str_is(name, rope_types[i].name)) {
-            if (!rope_types[i].runs)
-                return json_fail(at, "RoPE type \"%s\" is not supported", rope_types[i].name);
-            rope->type = rope_types[i].type;
-            return LT_OK;
-        }
-    return json_expected(at, "a RoPE type (default, linear, llama3, yarn)");
-}
-
-/* The numbers each type needs; `dict` names them in messages. */
-static Status read_rope_numbers(ModelConfig *cfg, const JsonAt *root, const JsonAt *dict)
-{
-    RopeConfig *rope = &cfg->rope;
-    const bool scaled = rope->type != ROPE_DEFAULT;
-    const JsonAt factor = json_member(dict, "factor");
-
-    if (scaled && !json_here(factor))
-        return json_expected(factor, "a number above 0");
-    TRY(read_positive(dict, "factor", &rope->factor));
-    rope->original_max_position = cfg->max_position_embeddings;
-    TRY(json_opt_int(dict, "original_max_position_embeddings", 1, MAX_POSITION, &rope->original_max_position));
-    TRY(json_opt_int(root, "original_max_position_embeddings", 1, MAX_POSITION, &rope->original_max_position));
-    if (rope->type == ROPE_LLAMA3) {
-        TRY(read_positive(dict, "low_freq_factor", &rope->low_freq_factor));
-        TRY(read_positive(dict, "high_freq_factor", &rope->high_freq_factor));
-        if (rope->high_freq_factor <= rope->low_freq_factor)
-            return json_expected(json_member(dict, "high_freq_factor"), "more than low_freq_factor");
-    }
-    if (rope->type == ROPE_YARN) {
-        TRY(read_positive(dict, "beta_fast", &rope->beta_fast));
-        TRY(read_positive(dict, "beta_slow", &rope->beta_slow));
-        TRY(json_opt_double(dict, "attention_factor", &rope->attention_factor));
-        TRY(json_opt_double(dict, "mscale", &rope->mscale));
-        TRY(json_opt_double(dict, "mscale_all_dim", &rope->mscale_all_dim));
-        TRY(json_opt_bool(dict, "truncate", &rope->truncate));
-    }
-    return LT_OK;
-}
-
-/* transformers 4 writes rope_theta and rope_scaling, version 5 one rope_parameters; a file may hold both. */
-static Status read_rope(ModelConfig *cfg, const JsonAt *root)
-{
-    const JsonAt older = json_member(root, "rope_scaling"), newer = json_member(root, "rope_parameters");
-    const JsonAt dict = json_here(older) ? older : newer;
-    RopeConfig *rope = &cfg->rope;
-
-    *rope = (RopeConfig){.type = ROPE_DEFAULT, .theta = 10000, .factor = 1, .beta_fast = 32, .beta_slow = 1, .truncate = true,
-                         .original_max_position = cfg->max_position_embeddings};
-    TRY(read_positive(root, "rope_theta", &rope->theta));
-    if (!json_here(dict))
-        return LT_OK;
-    TRY(json_to_object(dict));
-    if (json_here(older) && json_here(newer) && !json_equal(older.value, newer.value))
-        log_warning("%s: rope_scaling and rope_parameters differ; rope_scaling is used", root->file);
-    TRY(read_positive(&dict, "rope_theta", &rope->theta));
-    TRY(read_rope_type(rope, &dict));
-    return read_rope_numbers(cfg, root, &dict);
-}
-
 /* The dtype key is information for people (the tensors say their own), so an unknown one is no error. */
 static Status read_dtype(ModelConfig *cfg, const JsonAt *root)
 {
@@ -277,7 +228,8 @@ Status config_parse(ModelConfig *out, Str text, const char *file)
     TRY_GOTO(read_sizes(&cfg, &root), st, done);
     TRY_GOTO(read_switches(&cfg, &root), st, done);
     TRY_GOTO(read_tokens(&cfg, &root), st, done);
-    TRY_GOTO(read_rope(&cfg, &root), st, done);
+    TRY_GOTO(config_read_window(&cfg, &root), st, done);
+    TRY_GOTO(config_read_rope(&cfg, &root), st, done);
     TRY_GOTO(read_dtype(&cfg, &root), st, done);
     *out = cfg;
 done:

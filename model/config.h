@@ -8,19 +8,20 @@
 #include "core/json.h"
 #include "kernels/tensor.h"
 
+enum { CONFIG_MAX_EOS = 16, CONFIG_MAX_LAYERS = 4096, CONFIG_MAX_HEAD_DIM = 256 };
+
 typedef enum RopeType { ROPE_DEFAULT, ROPE_LINEAR, ROPE_DYNAMIC, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } RopeType;
 
 typedef struct RopeConfig {
     RopeType type;
     double theta, factor;
     double low_freq_factor, high_freq_factor;                /* llama3 */
-    double beta_fast, beta_slow, attention_factor;           /* yarn; attention_factor 0: by formula */
+    double beta_fast, beta_slow, attention_factor;           /* yarn; attention_factor (longrope too) 0: by formula */
     double mscale, mscale_all_dim;                           /* yarn; 0: not given */
     bool truncate;                                           /* yarn */
     int64_t original_max_position;                           /* llama3, yarn, longrope */
+    double short_factor[CONFIG_MAX_HEAD_DIM / 2], long_factor[CONFIG_MAX_HEAD_DIM / 2]; /* longrope, a pair of dimensions each */
 } RopeConfig;
-
-enum { CONFIG_MAX_EOS = 16 };
 
 /* Named as in config.json; const after config_parse. */
 typedef struct ModelConfig {
@@ -32,7 +33,7 @@ typedef struct ModelConfig {
     bool tie_word_embeddings;
     bool qkv_bias, o_bias, mlp_bias, qk_norm;
     int64_t sliding_window;      /* 0: none */
-    int64_t first_window_layer;  /* layers before it attend to everything */
+    uint64_t full_attention[CONFIG_MAX_LAYERS / 64]; /* bit per layer: it attends to everything although there is a window */
     RopeConfig rope;
     int32_t bos_token_id, pad_token_id; /* -1: none */
     int32_t eos_token_id[CONFIG_MAX_EOS];
@@ -46,12 +47,18 @@ typedef struct Architecture {
     const char *model_type;      /* "llama" */
     double default_rms_norm_eps;
     int64_t default_head_dim;    /* 0: hidden_size / num_attention_heads */
+    int64_t default_kv_heads;    /* 0: num_attention_heads, which is also what null means */
     int64_t default_max_position;
     int32_t default_bos, default_eos; /* -1: none */
     bool reads_attention_bias;   /* attention_bias covers q, k, v and o */
     bool always_qkv_bias;        /* Qwen2 */
     bool reads_mlp_bias, qk_norm;
-    enum { WINDOW_NEVER, WINDOW_IF_SET, WINDOW_IF_USED } window;
+    enum {
+        WINDOW_NEVER,
+        WINDOW_IF_SET,  /* in all layers unless sliding_window is null */
+        WINDOW_IF_USED, /* if use_sliding_window says so, in the layers of layer_types or from max_window_layers on */
+    } window;
+    int64_t default_window;
 } Architecture;
 /* NULL-terminated by name NULL. */
 extern const Architecture architectures[];
@@ -63,6 +70,12 @@ Status config_load(ModelConfig *out, Digest *digest, const char *folder);
 
 /* The text of a config.json that transformers 4 and 5 both read: RoPE under the older keys, which the newer version takes as well. */
 Status config_write(const ModelConfig *cfg, DType dtype, StrBuf *out);
+
+/* How far back layer `layer` sees, itself included; 0: everything. */
+static inline int64_t config_window(const ModelConfig *cfg, int64_t layer)
+{
+    return cfg->full_attention[layer / 64] >> (layer % 64) & 1 ? 0 : cfg->sliding_window;
+}
 
 /* Parameters with every weight counted once (tied: the embedding once). */
 int64_t config_parameter_count(const ModelConfig *cfg);

@@ -22,24 +22,17 @@ static Status put_eos(json_t *object, const ModelConfig *cfg)
     return json_put(object, "eos_token_id", list);
 }
 
-static Status fill_scaling(json_t *o, const RopeConfig *rope)
+static Status fill_llama3(json_t *o, const RopeConfig *rope)
 {
-    static const char *const name[] = {[ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn"};
+    TRY(json_put(o, "low_freq_factor", json_real(rope->low_freq_factor)));
+    return json_put(o, "high_freq_factor", json_real(rope->high_freq_factor));
+}
 
-    TRY(json_put(o, "rope_type", json_string(name[rope->type])));
-    TRY(json_put(o, "factor", json_real(rope->factor)));
-    if (rope->type == ROPE_LINEAR)
-        return LT_OK;
-    TRY(json_put(o, "original_max_position_embeddings", json_integer(rope->original_max_position)));
-    if (rope->type == ROPE_LLAMA3) {
-        TRY(json_put(o, "low_freq_factor", json_real(rope->low_freq_factor)));
-        return json_put(o, "high_freq_factor", json_real(rope->high_freq_factor));
-    }
+static Status fill_yarn(json_t *o, const RopeConfig *rope)
+{
     TRY(json_put(o, "beta_fast", json_real(rope->beta_fast)));
     TRY(json_put(o, "beta_slow", json_real(rope->beta_slow)));
     TRY(json_put(o, "truncate", json_boolean(rope->truncate)));
-    if (rope->attention_factor != 0)
-        TRY(json_put(o, "attention_factor", json_real(rope->attention_factor)));
     if (rope->mscale != 0)
         TRY(json_put(o, "mscale", json_real(rope->mscale)));
     if (rope->mscale_all_dim != 0)
@@ -47,21 +40,76 @@ static Status fill_scaling(json_t *o, const RopeConfig *rope)
     return LT_OK;
 }
 
-static Status put_rope(json_t *object, const RopeConfig *rope)
+/* One number a frequency. `list` is put before it is filled, so that the object owns it. */
+static Status put_stretch(json_t *o, const char *key, const double *stretch, int64_t n)
+{
+    json_t *list = json_array();
+
+    TRY(json_put(o, key, list));
+    for (int64_t i = 0; i < n; i++)
+        TRY(json_push(list, json_real(stretch[i])));
+    return LT_OK;
+}
+
+static Status fill_scaling(json_t *o, const ModelConfig *cfg)
+{
+    static const char *const name[] = {
+        [ROPE_LINEAR] = "linear", [ROPE_DYNAMIC] = "dynamic", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn", [ROPE_LONGROPE] = "longrope",
+    };
+    const RopeConfig *rope = &cfg->rope;
+
+    TRY(json_put(o, "rope_type", json_string(name[rope->type])));
+    TRY(json_put(o, "factor", json_real(rope->factor)));
+    if (rope->type == ROPE_LINEAR || rope->type == ROPE_DYNAMIC)
+        return LT_OK;
+    TRY(json_put(o, "original_max_position_embeddings", json_integer(rope->original_max_position)));
+    if (rope->attention_factor != 0)
+        TRY(json_put(o, "attention_factor", json_real(rope->attention_factor)));
+    if (rope->type == ROPE_LLAMA3)
+        return fill_llama3(o, rope);
+    if (rope->type == ROPE_YARN)
+        return fill_yarn(o, rope);
+    TRY(put_stretch(o, "short_factor", rope->short_factor, cfg->head_dim / 2));
+    return put_stretch(o, "long_factor", rope->long_factor, cfg->head_dim / 2);
+}
+
+static Status put_rope(json_t *object, const ModelConfig *cfg)
 {
     json_t *scaling;
-    Status st;
 
-    TRY(json_put(object, "rope_theta", json_real(rope->theta)));
-    if (rope->type == ROPE_DEFAULT)
+    TRY(json_put(object, "rope_theta", json_real(cfg->rope.theta)));
+    if (cfg->rope.type == ROPE_DEFAULT)
         return json_put(object, "rope_scaling", json_null());
     scaling = json_object();
-    st = scaling == NULL ? FAIL(LT_E_NOMEM, "out of memory while writing config.json") : fill_scaling(scaling, rope);
-    if (st != LT_OK) {
-        json_decref(scaling);
-        return st;
-    }
-    return json_put(object, "rope_scaling", scaling);
+    TRY(json_put(object, "rope_scaling", scaling));
+    return fill_scaling(scaling, cfg);
+}
+
+/* In both forms: version 4 counts the layers in front that see everything, version 5 names every layer's kind (and believes that). */
+static Status put_layer_windows(json_t *o, const ModelConfig *cfg)
+{
+    json_t *kinds = json_array();
+    int64_t first = 0;
+
+    TRY(json_put(o, "layer_types", kinds));
+    for (int64_t i = 0; i < cfg->num_hidden_layers; i++)
+        TRY(json_push(kinds, json_string(config_window(cfg, i) > 0 ? "sliding_attention" : "full_attention")));
+    while (first < cfg->num_hidden_layers && config_window(cfg, first) == 0)
+        first++;
+    return json_put(o, "max_window_layers", json_integer(first));
+}
+
+static Status put_window(json_t *o, const ModelConfig *cfg)
+{
+    const bool used = cfg->sliding_window > 0;
+
+    if (cfg->arch->window == WINDOW_NEVER)
+        return LT_OK;
+    TRY(json_put(o, "sliding_window", used ? json_integer(cfg->sliding_window) : json_null()));
+    if (cfg->arch->window == WINDOW_IF_SET)
+        return LT_OK;
+    TRY(json_put(o, "use_sliding_window", json_boolean(used)));
+    return put_layer_windows(o, cfg);
 }
 
 static Status put_architecture(json_t *o, const ModelConfig *cfg)
@@ -106,7 +154,8 @@ static Status fill_config(json_t *o, const ModelConfig *cfg, DType dtype)
     TRY(json_put(o, "initializer_range", json_real(cfg->initializer_range)));
     TRY(json_put(o, "attention_dropout", json_real(0)));
     TRY(json_put(o, "tie_word_embeddings", json_boolean(cfg->tie_word_embeddings)));
-    TRY(put_rope(o, &cfg->rope));
+    TRY(put_rope(o, cfg));
+    TRY(put_window(o, cfg));
     TRY(json_put(o, "bos_token_id", id_or_null(cfg->bos_token_id)));
     TRY(put_eos(o, cfg));
     TRY(json_put(o, "pad_token_id", id_or_null(cfg->pad_token_id)));

@@ -44,7 +44,7 @@ Status layer_logits(const LayerRun *run, Tensor logits, Tensor h);
 /* What attention is told about a layer: how far back it sees (0: everything) and the factor on its scores. */
 static inline int32_t layer_window(const ModelConfig *cfg, int32_t layer)
 {
-    return layer >= cfg->first_window_layer ? (int32_t)cfg->sliding_window : 0;
+    return (int32_t)config_window(cfg, layer);
 }
 static inline float layer_attn_scale(const ModelConfig *cfg) { return (float)(1 / sqrt((double)cfg->head_dim)); }
 

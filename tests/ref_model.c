@@ -99,7 +99,7 @@ static void rotate(double *x, int n, int64_t heads, const ModelConfig *cfg)
             }
 }
 
-static void attend(double *o, const double *q, const double *k, const double *v, int n, const ModelConfig *cfg)
+static void attend(double *o, const double *q, const double *k, const double *v, int n, const ModelConfig *cfg, int64_t window)
 {
     const int64_t d = cfg->head_dim, heads = cfg->num_attention_heads, kv = cfg->num_key_value_heads;
     double p[512];
@@ -113,7 +113,7 @@ static void attend(double *o, const double *q, const double *k, const double *v,
                 p[j] = 0;
                 for (int64_t i = 0; i < d; i++)
                     p[j] += q[(t * heads + h) * d + i] * k[(j * kv + g) * d + i] / sqrt((double)d);
-                if (cfg->sliding_window > 0 && j <= t - cfg->sliding_window)
+                if (window > 0 && j <= t - window)
                     p[j] = -INFINITY;
                 top = fmax(top, p[j]);
             }
@@ -159,7 +159,7 @@ static void layer_forward(const Model *m, int32_t layer, double *x, int n, const
     }
     rotate(s->q, n, cfg->num_attention_heads, cfg);
     rotate(s->k, n, cfg->num_key_value_heads, cfg);
-    attend(s->o, s->q, s->k, s->v, n, cfg);
+    attend(s->o, s->q, s->k, s->v, n, cfg, config_window(cfg, layer));
     linear(s->y, s->o, n, params_find(p, PARAM_O, layer), params_find(p, PARAM_O_BIAS, layer));
     for (int64_t i = 0; i < n * c; i++)
         x[i] += s->y[i];

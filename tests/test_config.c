@@ -5,6 +5,12 @@
 
 #include <stdio.h>
 
+#define HEADS ",\"num_attention_heads\":8"
+#define MISTRAL "\"architectures\":[\"MistralForCausalLM\"]"
+#define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"],\"num_key_value_heads\":2"
+#define QWEN3 "\"architectures\":[\"Qwen3ForCausalLM\"],\"num_key_value_heads\":2"
+#define LONGROPE "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1.1,1.2,1.3],\"long_factor\":[1,2,4,8]"
+
 /* Members every file here needs; the tests put their own before it, and JSON refuses doubles, so `without` can drop one. */
 static const struct {
     const char *key, *member;
@@ -34,6 +40,17 @@ static Status parse(ModelConfig *cfg, const char *without, const char *more)
     st = config_parse(cfg, strbuf_str(&text), "config.json");
     strbuf_release(&text);
     return st;
+}
+
+/* Parses an architecture with `members`, number of heads among them, in a model of n_layer layers. */
+static Status parse_sizes(ModelConfig *cfg, int n_layer, const char *members)
+{
+    char text[512];
+    const int n = snprintf(text, sizeof text, "{\"vocab_size\":64,\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":%d,%s}",
+                           n_layer, members);
+
+    assert_true(n < (int)sizeof text);
+    return config_parse(cfg, str_of(text), "config.json");
 }
 
 static void test_config_fills_defaults_of_the_architecture(void **state)
@@ -86,6 +103,101 @@ static void test_config_takes_model_type_without_architectures(void **state)
     CHECK_OK(parse(&cfg, "architectures", "\"model_type\":\"llama\""));
     assert_string_equal(cfg.arch->name, "LlamaForCausalLM");
     CHECK_FAILS(parse(&cfg, "architectures", "\"model_type\":\"gpt2\""), LT_E_INPUT, "gpt2");
+}
+
+/* Missing keys fall back to the defaults of the architecture, not to one default for all. */
+static void test_config_defaults_differ_by_architecture(void **state)
+{
+    static const struct {
+        const char *members;
+        int64_t kv_heads, head_dim, max_position, window;
+        int32_t bos, n_eos;
+        bool qkv_bias, o_bias, qk_norm;
+    } cases[] = {
+        {"\"architectures\":[\"LlamaForCausalLM\"],\"num_attention_heads\":4,\"sliding_window\":5", 4, 8, 2048, 0, 1, 1, false, false, false},
+        {MISTRAL ",\"num_attention_heads\":16,\"attention_bias\":true", 8, 2, 131072, 4096, 1, 1, false, false, false},
+        {MISTRAL ",\"num_attention_heads\":4,\"num_key_value_heads\":null", 4, 8, 131072, 4096, 1, 1, false, false, false},
+        {"\"architectures\":[\"Qwen2ForCausalLM\"],\"num_attention_heads\":32,\"head_dim\":6", 32, 6, 32768, 0, -1, 0, true, false, false},
+        {QWEN2 ",\"num_attention_heads\":4,\"attention_bias\":true", 2, 8, 32768, 0, -1, 0, true, false, false},
+        {QWEN3 ",\"num_attention_heads\":4", 2, 128, 32768, 0, -1, 0, false, false, true},
+        {QWEN3 ",\"num_attention_heads\":4,\"attention_bias\":true,\"mlp_bias\":true", 2, 128, 32768, 0, -1, 0, true, true, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ModelConfig cfg;
+
+        CHECK_OK(parse_sizes(&cfg, 2, cases[i].members));
+        assert_int_equal(cfg.num_key_value_heads, cases[i].kv_heads);
+        assert_int_equal(cfg.head_dim, cases[i].head_dim);
+        assert_int_equal(cfg.max_position_embeddings, cases[i].max_position);
+        assert_int_equal(config_window(&cfg, 0), cases[i].window);
+        assert_int_equal(config_window(&cfg, 1), cases[i].window);
+        assert_int_equal(cfg.bos_token_id, cases[i].bos);
+        assert_int_equal(cfg.n_eos, cases[i].n_eos);
+        assert_int_equal(cfg.qkv_bias, cases[i].qkv_bias);
+        assert_int_equal(cfg.o_bias, cases[i].o_bias);
+        assert_int_equal(cfg.qk_norm, cases[i].qk_norm);
+        assert_false(cfg.mlp_bias);
+        check_close("rms_norm_eps", cfg.rms_norm_eps, 1e-6, 0, 0);
+    }
+}
+
+/* The windows of three layers, in the words of both versions. */
+static void test_config_finds_the_window_of_every_layer(void **state)
+{
+    static const struct {
+        const char *members;
+        int64_t window[3];
+    } cases[] = {
+        {MISTRAL HEADS, {4096, 4096, 4096}},
+        {MISTRAL HEADS ",\"sliding_window\":null", {0, 0, 0}},
+        {MISTRAL HEADS ",\"sliding_window\":8,\"use_sliding_window\":false,\"max_window_layers\":1", {8, 8, 8}},
+        {QWEN2 HEADS ",\"sliding_window\":8", {0, 0, 0}},
+        {QWEN2 HEADS ",\"sliding_window\":8,\"use_sliding_window\":false,\"max_window_layers\":1", {0, 0, 0}},
+        {QWEN2 HEADS ",\"sliding_window\":8,\"use_sliding_window\":true", {0, 0, 0}}, /* max_window_layers 28 */
+        {QWEN2 HEADS ",\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":1", {0, 8, 8}},
+        {QWEN2 HEADS ",\"use_sliding_window\":true,\"max_window_layers\":0", {4096, 4096, 4096}},
+        {QWEN2 HEADS ",\"use_sliding_window\":true,\"max_window_layers\":0,\"sliding_window\":null", {0, 0, 0}},
+        {QWEN3 HEADS ",\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":2", {0, 0, 8}},
+        {QWEN3 HEADS ",\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":2,"
+               "\"layer_types\":[\"sliding_attention\",\"full_attention\",\"sliding_attention\"]", {8, 0, 8}},
+        {QWEN3 HEADS ",\"sliding_window\":null,\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\"]", {0, 0, 0}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ModelConfig cfg, again;
+        StrBuf written;
+
+        CHECK_OK(parse_sizes(&cfg, 3, cases[i].members));
+        strbuf_init(&written);
+        CHECK_OK(config_write(&cfg, LT_F32, &written));
+        CHECK_OK(config_parse(&again, strbuf_str(&written), "written"));
+        strbuf_release(&written);
+        for (int layer = 0; layer < 3; layer++) {
+            assert_int_equal(config_window(&cfg, layer), cases[i].window[layer]);
+            assert_int_equal(config_window(&again, layer), cases[i].window[layer]);
+        }
+    }
+}
+
+static void test_config_reads_longrope(void **state)
+{
+    ModelConfig cfg;
+
+    (void)state;
+    CHECK_OK(parse(&cfg, NULL, "\"max_position_embeddings\":512," LONGROPE ",\"original_max_position_embeddings\":64}"));
+    assert_int_equal(cfg.rope.type, ROPE_LONGROPE);
+    assert_int_equal(cfg.rope.original_max_position, 64);
+    check_close("factor", cfg.rope.factor, 8, 0, 0);
+    check_close("short", cfg.rope.short_factor[1], 1.1, 0, 0);
+    check_close("long", cfg.rope.long_factor[3], 8, 0, 0);
+    CHECK_OK(parse(&cfg, NULL, "\"max_position_embeddings\":512," LONGROPE ",\"factor\":3,\"attention_factor\":1.5},"
+                               "\"original_max_position_embeddings\":128"));
+    assert_int_equal(cfg.rope.original_max_position, 128);
+    check_close("factor", cfg.rope.factor, 3, 0, 0);
+    check_close("attention_factor", cfg.rope.attention_factor, 1.5, 0, 0);
 }
 
 static void test_config_prefers_rope_scaling_and_rope_type(void **state)
@@ -156,15 +268,36 @@ static const struct {
     {NULL, "\"rope_theta\":0", "rope_theta"},
     {NULL, "\"rope_scaling\":[]", "rope_scaling"},
     {NULL, "\"rope_scaling\":{\"rope_type\":\"swirl\",\"factor\":2}", "swirl"},
-    {NULL, "\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2}", "dynamic"},
-    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2}", "longrope"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"dynamic\"}", "rope_scaling.factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":0.5}", "rope_scaling.factor"},
+    {NULL, "\"head_dim\":2,\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2}", "head_dim"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2}", "short_factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1,1,1]}", "long_factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1,1],\"long_factor\":[1,1,1,1]}", "short_factor"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1,0,1],\"long_factor\":[1,1,1,1]}", "short_factor[2]"},
+    {NULL, "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1,1,1],\"long_factor\":[1,1,1,\"x\"]}", "long_factor[3]"},
+    {NULL, LONGROPE ",\"original_max_position_embeddings\":1}", "original_max_position_embeddings"},
     {NULL, "\"rope_scaling\":{\"rope_type\":\"linear\"}", "rope_scaling.factor"},
     {NULL, "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":-2}", "rope_scaling.factor"},
     {NULL, "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2,\"low_freq_factor\":4,\"high_freq_factor\":1}", "high_freq_factor"},
     {NULL, "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2}", "low_freq_factor"},
-    {"architectures", "\"architectures\":[\"MistralForCausalLM\"]", "MistralForCausalLM"},
-    {"architectures", "\"architectures\":[\"Qwen2ForCausalLM\"]", "Qwen2ForCausalLM"},
-    {"architectures", "\"architectures\":[\"Qwen3ForCausalLM\"]", "Qwen3ForCausalLM"},
+    {"architectures", "\"architectures\":[\"GPTNeoXForCausalLM\"]", "'GPTNeoXForCausalLM' is not supported"},
+    {"architectures", "\"architectures\":[\"GemmaForCausalLM\"]", "'GemmaForCausalLM' is not supported"},
+    {"architectures", "\"architectures\":[\"MixtralForCausalLM\"]", "'MixtralForCausalLM' is not supported"},
+    {"architectures", "\"architectures\":[\"Qwen2MoeForCausalLM\"]", "'Qwen2MoeForCausalLM' is not supported"},
+    {"architectures", "\"architectures\":[\"PhiForCausalLM\"]",
+     "supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM"},
+    {"architectures", MISTRAL ",\"num_key_value_heads\":4,\"sliding_window\":0", "sliding_window"},
+    {"architectures", MISTRAL ",\"num_key_value_heads\":4,\"sliding_window\":\"8\"", "sliding_window"},
+    {"architectures", MISTRAL, "num_key_value_heads"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":1", "use_sliding_window"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":-8", "sliding_window"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":true,\"max_window_layers\":-1", "max_window_layers"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":true,\"layer_types\":[\"full_attention\"]", "layer_types"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":true,\"layer_types\":[\"full_attention\",\"linear_attention\"]", "layer_types[1]"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":true,\"layer_types\":[\"full_attention\",7]", "layer_types[1]"},
+    {"architectures", QWEN2 ",\"use_sliding_window\":true,\"layer_types\":\"full_attention\"", "layer_types"},
+    {"architectures", QWEN2 ",\"layer_types\":[\"sliding_attention\",\"full_attention\"]", "layer_types[0]"},
     {"architectures", "\"architectures\":[]", "architectures"},
     {"architectures", "\"architectures\":\"LlamaForCausalLM\"", "architectures"},
     {"architectures", "", "model_type"},
@@ -219,6 +352,12 @@ static void check_same(const ModelConfig *a, const ModelConfig *b)
     check_close("attention_factor", a->rope.attention_factor, b->rope.attention_factor, 0, 0);
     check_close("mscale", a->rope.mscale, b->rope.mscale, 0, 0);
     assert_int_equal(a->rope.truncate, b->rope.truncate);
+    assert_memory_equal(a->rope.short_factor, b->rope.short_factor, sizeof a->rope.short_factor);
+    assert_memory_equal(a->rope.long_factor, b->rope.long_factor, sizeof a->rope.long_factor);
+    for (int64_t layer = 0; layer < a->num_hidden_layers; layer++)
+        assert_int_equal(config_window(a, layer), config_window(b, layer));
+    assert_int_equal(a->o_bias, b->o_bias);
+    assert_int_equal(a->qk_norm, b->qk_norm);
 }
 
 static void test_config_write_reads_back_the_same(void **state)
@@ -228,6 +367,8 @@ static void test_config_write_reads_back_the_same(void **state)
         "\"mlp_bias\":true,\"eos_token_id\":null,\"head_dim\":10,\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5},\"torch_dtype\":\"float16\"",
         "\"tie_word_embeddings\":true,\"torch_dtype\":\"float16\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
         "\"high_freq_factor\":4,\"original_max_position_embeddings\":32}",
+        "\"torch_dtype\":\"float16\",\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":3}",
+        "\"torch_dtype\":\"float16\"," LONGROPE ",\"original_max_position_embeddings\":77,\"attention_factor\":1.5}",
         "\"torch_dtype\":\"float16\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":8,\"truncate\":false,\"mscale\":0.7,"
         "\"mscale_all_dim\":0.5,\"attention_factor\":1.25}",
     };
@@ -248,7 +389,9 @@ static void test_config_write_reads_back_the_same(void **state)
 
 static void test_config_both_golden_forms_agree(void **state)
 {
-    static const char *const names[] = {"llama2_tiny", "llama3_tiny", "llama_yarn_tiny", "llama_bias_tiny", "llama_linear_tiny"};
+    static const char *const names[] = {"llama2_tiny",       "llama3_tiny",        "llama_yarn_tiny", "llama_bias_tiny",
+                                        "llama_linear_tiny", "llama_dynamic_tiny", "mistral_tiny",    "qwen2_tiny",
+                                        "qwen3_tiny"};
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -311,6 +454,9 @@ int main(void)
         cmocka_unit_test(test_config_fills_defaults_of_the_architecture),
         cmocka_unit_test(test_config_reads_what_is_written),
         cmocka_unit_test(test_config_takes_model_type_without_architectures),
+        cmocka_unit_test(test_config_defaults_differ_by_architecture),
+        cmocka_unit_test(test_config_finds_the_window_of_every_layer),
+        cmocka_unit_test(test_config_reads_longrope),
         cmocka_unit_test(test_config_prefers_rope_scaling_and_rope_type),
         cmocka_unit_test(test_config_finds_the_original_context),
         cmocka_unit_test(test_config_refuses_and_names_the_key),
