@@ -79,7 +79,7 @@ done:
 
 /* Host arrays for one row at a time: nothing a row computes can depend on another. */
 typedef struct RowScratch {
-    int32_t *position;
+    int32_t *position, *length;
     ScorePair *pair;
     bool *greedy;
 } RowScratch;
@@ -88,10 +88,12 @@ static Status run_row(const Model *model, Workspace *ws, const RowScratch *scrat
 {
     const AttnSegment segment = {.q_len = n};
     const Batch batch = {
-        .id = id, .position = scratch->position, .n_token = n, .segment = &segment, .n_segment = 1, .pair = scratch->pair, .n_pair = n - 1};
+        .id = id, .position = scratch->position, .length = scratch->length, .n_token = n, .segment = &segment, .n_segment = 1,
+        .pair = scratch->pair, .n_pair = n - 1};
 
     for (int32_t i = 0; i < n; i++) {
         scratch->position[i] = i;
+        scratch->length[i] = n;
         if (i + 1 < n)
             scratch->pair[i] = (ScorePair){.row = i, .target = id[i + 1]};
     }
@@ -108,6 +110,7 @@ static Status run_rows(const Model *model, const IdRows *rows, float *logits, fl
     Status st;
 
     TRY_GOTO(MEM_NEW(scratch.position, (size_t)rows->longest), st, done);
+    TRY_GOTO(MEM_NEW(scratch.length, (size_t)rows->longest), st, done);
     TRY_GOTO(MEM_NEW(scratch.pair, (size_t)rows->longest), st, done);
     TRY_GOTO(MEM_NEW(scratch.greedy, (size_t)rows->longest), st, done);
     TRY_GOTO(workspace_open(&ws, model, &limits), st, done);
@@ -120,6 +123,7 @@ done:
     workspace_close(ws);
     mem_free(scratch.greedy);
     mem_free(scratch.pair);
+    mem_free(scratch.length);
     mem_free(scratch.position);
     return st;
 }

@@ -11,10 +11,19 @@ static const struct {
 };
 enum { N_ROPE_TYPE = sizeof rope_types / sizeof *rope_types };
 
+/* Far beyond any real value; between them no step of the tables in F32 turns into infinity minus infinity. */
+static bool in_range(double x) { return x >= 1e-12 && x <= 1e12; }
+
 static Status read_positive(const JsonAt *object, const char *key, double *out)
 {
     TRY(json_opt_double(object, key, out));
-    return *out > 0 ? LT_OK : json_expected(json_member(object, key), "a number above 0");
+    return in_range(*out) ? LT_OK : json_expected(json_member(object, key), "a number from 1e-12 to 1e12");
+}
+
+/* For numbers that a formula stands in for. */
+static Status read_if_given(const JsonAt *object, const char *key, double *out)
+{
+    return json_here(json_member(object, key)) ? read_positive(object, key, out) : LT_OK;
 }
 
 /* The oldest files say "type", newer ones "rope_type". */
@@ -55,8 +64,8 @@ static Status read_yarn(RopeConfig *rope, const JsonAt *dict)
 {
     TRY(read_positive(dict, "beta_fast", &rope->beta_fast));
     TRY(read_positive(dict, "beta_slow", &rope->beta_slow));
-    TRY(json_opt_double(dict, "mscale", &rope->mscale));
-    TRY(json_opt_double(dict, "mscale_all_dim", &rope->mscale_all_dim));
+    TRY(read_if_given(dict, "mscale", &rope->mscale));
+    TRY(read_if_given(dict, "mscale_all_dim", &rope->mscale_all_dim));
     return json_opt_bool(dict, "truncate", &rope->truncate);
 }
 
@@ -72,8 +81,8 @@ static Status read_stretch(const ModelConfig *cfg, const JsonAt *dict, const cha
         const JsonAt at = json_element(&list, i);
 
         TRY(json_to_double(at, &stretch[i]));
-        if (!(stretch[i] > 0))
-            return json_expected(at, "a number above 0");
+        if (!in_range(stretch[i]))
+            return json_expected(at, "a number from 1e-12 to 1e12");
     }
     return LT_OK;
 }
@@ -100,12 +109,12 @@ static Status read_numbers(ModelConfig *cfg, const JsonAt *root, const JsonAt *d
     const JsonAt factor = json_member(dict, "factor");
 
     if (rope->type != ROPE_DEFAULT && rope->type != ROPE_LONGROPE && !json_here(factor))
-        return json_expected(factor, "a number above 0");
+        return json_expected(factor, "a number from 1e-12 to 1e12");
     TRY(read_positive(dict, "factor", &rope->factor));
     TRY(json_opt_int(dict, "original_max_position_embeddings", 1, CONFIG_MAX_POSITION, &rope->original_max_position));
     TRY(json_opt_int(root, "original_max_position_embeddings", 1, CONFIG_MAX_POSITION, &rope->original_max_position));
     if (rope->type == ROPE_YARN || rope->type == ROPE_LONGROPE)
-        TRY(json_opt_double(dict, "attention_factor", &rope->attention_factor));
+        TRY(read_if_given(dict, "attention_factor", &rope->attention_factor));
     switch (rope->type) {
     case ROPE_LLAMA3: return read_llama3(rope, dict);
     case ROPE_YARN: return read_yarn(rope, dict);

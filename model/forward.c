@@ -8,6 +8,9 @@
 /* Ids and positions come from files and options, so they are refused; a batch beyond its own limits is our mistake. */
 static Status check_batch(const Model *m, const Workspace *ws, const Batch *batch)
 {
+    const bool by_length = rope_by_length(&m->cfg);
+
+    BUG_IF(by_length && batch->length == NULL);
     BUG_IF(batch->n_token > ws->limits.n_token || batch->n_segment > ws->limits.n_segment || batch->n_pair > ws->limits.n_pair);
     BUG_IF(batch->adapter != NULL && batch->adapter->max_rank > ws->limits.max_rank);
     for (int32_t i = 0; i < batch->n_token; i++) {
@@ -17,6 +20,7 @@ static Status check_batch(const Model *m, const Workspace *ws, const Batch *batc
         if (batch->position[i] < 0 || batch->position[i] >= m->rope.n_position)
             return FAIL(LT_E_INPUT, "token %d: expected a position below %lld, found %d", i, (long long)m->rope.n_position,
                         batch->position[i]);
+        BUG_IF(by_length && batch->length[i] <= batch->position[i]);
     }
     for (int32_t i = 0; i < batch->n_pair; i++) {
         BUG_IF(batch->pair[i].row < 0 || batch->pair[i].row >= batch->n_token || (i > 0 && batch->pair[i].row < batch->pair[i - 1].row));
@@ -27,17 +31,14 @@ static Status check_batch(const Model *m, const Workspace *ws, const Batch *batc
     return LT_OK;
 }
 
-static Status upload_batch(const Model *m, Workspace *ws, const Batch *batch)
+/* Sends what a pass needs to the device. */
+static Status start_run(LayerRun *run, const Model *m, Workspace *ws, const Batch *batch)
 {
-    TRY(device_upload(m->dev, tensor_cols(ws->id, 0, batch->n_token), batch->id));
-    TRY(device_upload(m->dev, tensor_cols(ws->position, 0, batch->n_token), batch->position));
-    return device_upload(m->dev, tensor_rows(ws->segment, 0, batch->n_segment), batch->segment);
-}
-
-static LayerRun run_of(const Model *m, const Workspace *ws, const Batch *batch)
-{
-    return (LayerRun){.model = m, .adapter = batch->adapter, .phase = GEMM_WIDE, .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up,
+    *run = (LayerRun){.model = m, .adapter = batch->adapter, .phase = GEMM_WIDE, .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up,
                       .act = ws->act, .u = ws->u};
+    TRY(device_upload(m->dev, tensor_cols(ws->id, 0, batch->n_token), batch->id));
+    TRY(device_upload(m->dev, tensor_rows(ws->segment, 0, batch->n_segment), batch->segment));
+    return rotation_set(&ws->rotation, m, batch->position, batch->length, batch->n_token, &run->rotation);
 }
 
 /* o = what the tokens see of one another; x is only read. */
@@ -46,7 +47,7 @@ static Status attention(const LayerRun *run, const Workspace *ws, int32_t layer,
     const ModelConfig *cfg = &run->model->cfg;
     LayerQkv qkv;
 
-    TRY(layer_qkv(run, layer, x, tensor_cols(ws->position, 0, batch->n_token), &qkv));
+    TRY(layer_qkv(run, layer, x, &qkv));
     const AttnArgs args = {
         .o = o,
         .q = qkv.q,
@@ -134,8 +135,8 @@ static Status score_rows(const LayerRun *run, Workspace *ws, const Batch *batch,
 
 Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy)
 {
-    const LayerRun run = run_of(model, ws, batch);
     const int32_t n_pair = batch->n_pair;
+    LayerRun run;
     int32_t n_row;
     Tensor hidden, h;
 
@@ -143,7 +144,7 @@ Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, fl
     if (n_pair == 0)
         return LT_OK;
     n_row = list_rows(ws, batch);
-    TRY(upload_batch(model, ws, batch));
+    TRY(start_run(&run, model, ws, batch));
     TRY(upload_pairs(model, ws, n_row, n_pair));
     TRY(run_layers(&run, ws, batch, n_row, &hidden));
     TRY(layer_final_norm(&run, hidden, &h));
@@ -157,12 +158,12 @@ Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, fl
 
 Status forward_logits(const Model *model, Workspace *ws, const Batch *batch, float *logits)
 {
-    const LayerRun run = run_of(model, ws, batch);
     const int64_t n_token = batch->n_token, chunk = ws->logits.rows, vocab = model->cfg.vocab_size;
+    LayerRun run;
     Tensor hidden, h;
 
     TRY(check_batch(model, ws, batch));
-    TRY(upload_batch(model, ws, batch));
+    TRY(start_run(&run, model, ws, batch));
     TRY(run_layers(&run, ws, batch, 0, &hidden));
     TRY(layer_final_norm(&run, hidden, &h));
     for (int64_t from = 0; from < n_token; from += chunk) {

@@ -13,9 +13,10 @@ typedef struct ScorePair {
     int32_t row, target;
 } ScorePair;
 
-/* Host arrays, owned by the caller. pairs sorted by row; several pairs may share a row (the first tokens of an item's endings). */
+/* Host arrays, owned by the caller. length[i] is that of the whole sequence which token i is part of, the endings of a shared context
+ * included; only models whose rotations depend on it ask (rope_by_length), for others it may be NULL. pairs sorted by row; several pairs may share a row (the first tokens of an item's endings). */
 typedef struct Batch {
-    const int32_t *id, *position;
+    const int32_t *id, *position, *length;
     int32_t n_token;
     const AttnSegment *segment;
     int32_t n_segment;

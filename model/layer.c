@@ -56,10 +56,11 @@ static Status norm(const LayerRun *run, Tensor y, Tensor x, Tensor w)
     return op_rmsnorm(run->model->dev, y, (Tensor){0}, x, w, (float)run->model->cfg.rms_norm_eps);
 }
 
-Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, Tensor position, LayerQkv *out)
+Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, LayerQkv *out)
 {
     const Model *m = run->model;
     const LayerWeights *w = &m->layer[layer];
+    const Rotation *r = &run->rotation;
     const int64_t q_cols = param_dim(&m->cfg, DIM_Q), kv_cols = param_dim(&m->cfg, DIM_KV);
     const Tensor h = tensor_rows(run->h, 0, x.rows), qkv = tensor_rows(run->qkv, 0, x.rows);
     const Tensor q = tensor_cols(qkv, 0, q_cols), k = tensor_cols(qkv, q_cols, kv_cols);
@@ -70,8 +71,8 @@ Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, Tensor position, 
         TRY(norm(run, q, q, w->q_norm));
         TRY(norm(run, k, k, w->k_norm));
     }
-    TRY(op_rope(m->dev, q, m->rope.cos, m->rope.sin, position, +1));
-    TRY(op_rope(m->dev, k, m->rope.cos, m->rope.sin, position, +1));
+    TRY(op_rope(m->dev, q, r->cos, r->sin, r->row, +1));
+    TRY(op_rope(m->dev, k, r->cos, r->sin, r->row, +1));
     *out = (LayerQkv){q, k, tensor_cols(qkv, q_cols + kv_cols, kv_cols)};
     return LT_OK;
 }

@@ -7,6 +7,7 @@
 #define LETHE_MODEL_LAYER_H
 
 #include "model/adapter.h"
+#include "model/rotation.h"
 #include "kernels/ops.h"
 
 #include <math.h>
@@ -17,6 +18,7 @@ typedef struct LayerRun {
     const Model *model;
     const Adapter *adapter; /* NULL: the model alone */
     GemmClass phase;
+    Rotation rotation;   /* of the tokens */
     Tensor h;            /* [N, C] normed rows */
     Tensor qkv;          /* [N, (H+2K) D] */
     Tensor gate_up, act; /* [N, 2F], [N, F]; may share memory with qkv */
@@ -32,8 +34,8 @@ typedef struct LayerQkv {
  * PARAM_HEAD, for which layer is ignored. */
 Status layer_linear(const LayerRun *run, Tensor y, Tensor x, ParamId first, int32_t layer, float beta);
 
-/* Queries and keys rotated by `position` (I32, one a row of x), ready for attention. x is only read. */
-Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, Tensor position, LayerQkv *out);
+/* Queries and keys of the tokens, rotated, ready for attention. x is only read. */
+Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, LayerQkv *out);
 /* The rest of a layer, row by row: x += o W_o^T, then x += MLP(norm(x)). */
 Status layer_finish(const LayerRun *run, int32_t layer, Tensor x, Tensor o);
 /* The norm behind the last layer. *h is a view of LayerRun.h. */

@@ -8,12 +8,12 @@ enum { ROWS_PER_TASK = 256 };
  * Functions of the C library are called in F64 and rounded, the nearest thing to a correctly rounded F32 function. */
 static float pow_f32(double base, float exponent) { return (float)pow((double)(float)base, (double)exponent); }
 
-static void base_frequencies(const ModelConfig *cfg, float *inv_freq)
+static void base_frequencies(const ModelConfig *cfg, double theta, float *inv_freq)
 {
     const int64_t dim = cfg->head_dim;
 
     for (int64_t i = 0; i < dim / 2; i++)
-        inv_freq[i] = 1.0f / pow_f32(cfg->rope.theta, (float)(2 * i) / (float)dim);
+        inv_freq[i] = 1.0f / pow_f32(theta, (float)(2 * i) / (float)dim);
 }
 
 static void linear_frequencies(const ModelConfig *cfg, float *inv_freq)
@@ -83,52 +83,115 @@ static float yarn_attention_factor(const RopeConfig *rope)
     return (float)yarn_mscale(rope->factor, 1);
 }
 
-Status rope_frequencies(const ModelConfig *cfg, int64_t length, float *inv_freq, float *attention_factor)
+/* A larger base for longer sequences; at max_position_embeddings it is the base itself. */
+static double dynamic_theta(const ModelConfig *cfg, int64_t length)
 {
-    (void)length;
+    const float factor = (float)cfg->rope.factor, dim = (float)cfg->head_dim;
+    const float grown = factor * (float)length / (float)cfg->max_position_embeddings - (float)(cfg->rope.factor - 1);
+
+    return (double)((float)cfg->rope.theta * pow_f32((double)grown, dim / (dim - 2)));
+}
+
+static void longrope_frequencies(const ModelConfig *cfg, int64_t length, float *inv_freq)
+{
+    const RopeConfig *rope = &cfg->rope;
+    const double *stretch = length > rope->original_max_position ? rope->long_factor : rope->short_factor;
+
+    for (int64_t i = 0; i < cfg->head_dim / 2; i++)
+        inv_freq[i] = 1.0f / ((float)stretch[i] * pow_f32(rope->theta, (float)(2 * i) / (float)cfg->head_dim));
+}
+
+static float longrope_attention_factor(const RopeConfig *rope)
+{
+    if (rope->attention_factor != 0)
+        return (float)rope->attention_factor;
+    return rope->factor <= 1 ? 1 : (float)sqrt(1 + log(rope->factor) / log((double)rope->original_max_position));
+}
+
+bool rope_by_length(const ModelConfig *cfg)
+{
+    return cfg->rope.type == ROPE_DYNAMIC || cfg->rope.type == ROPE_LONGROPE;
+}
+
+int64_t rope_length_class(const ModelConfig *cfg, int64_t length)
+{
+    const int64_t original = cfg->rope.original_max_position;
+
+    if (cfg->rope.type == ROPE_DYNAMIC)
+        return length > cfg->max_position_embeddings ? length : cfg->max_position_embeddings;
+    if (cfg->rope.type == ROPE_LONGROPE)
+        return length > original ? original + 1 : original;
+    return 0;
+}
+
+void rope_frequencies(const ModelConfig *cfg, int64_t length, float *inv_freq, float *attention_factor)
+{
     *attention_factor = 1;
-    base_frequencies(cfg, inv_freq);
+    base_frequencies(cfg, cfg->rope.theta, inv_freq);
     switch (cfg->rope.type) {
     case ROPE_DEFAULT:
-        return LT_OK;
+        break;
     case ROPE_LINEAR:
         linear_frequencies(cfg, inv_freq);
-        return LT_OK;
+        break;
     case ROPE_LLAMA3:
         llama3_frequencies(cfg, inv_freq);
-        return LT_OK;
+        break;
     case ROPE_YARN:
         yarn_frequencies(cfg, inv_freq);
         *attention_factor = yarn_attention_factor(&cfg->rope);
-        return LT_OK;
+        break;
     case ROPE_DYNAMIC:
+        if (length > cfg->max_position_embeddings)
+            base_frequencies(cfg, dynamic_theta(cfg, length), inv_freq);
+        break;
     case ROPE_LONGROPE:
+        longrope_frequencies(cfg, length, inv_freq);
+        *attention_factor = longrope_attention_factor(&cfg->rope);
         break;
     }
-    return FAIL(LT_E_UNSUPPORTED, "this RoPE type has no table of frequencies here");
 }
 
 typedef struct RopeFill {
-    float *cos, *sin; /* host, [n_position, half] */
-    const float *inv_freq;
-    float factor;
-    int64_t half, n_position;
+    const ModelConfig *cfg;
+    const int32_t *position, *length; /* of each token; NULL: positions 0.. of the model's one table */
+    int64_t n;
+    float *cos, *sin; /* host, [n, head_dim / 2] */
 } RopeFill;
 
 static Status fill_rows(void *context, int64_t index, int thread)
 {
     const RopeFill *f = context;
-    const int64_t first = index * ROWS_PER_TASK, after = first + ROWS_PER_TASK;
+    const int64_t half = f->cfg->head_dim / 2, first = index * ROWS_PER_TASK;
+    const int64_t after = first + ROWS_PER_TASK < f->n ? first + ROWS_PER_TASK : f->n;
+    float inv_freq[CONFIG_MAX_HEAD_DIM / 2], factor = 0;
 
     (void)thread;
-    for (int64_t p = first; p < after && p < f->n_position; p++)
-        for (int64_t i = 0; i < f->half; i++) {
-            const float angle = (float)p * f->inv_freq[i];
+    for (int64_t r = first; r < after; r++) {
+        const int64_t position = f->position == NULL ? r : f->position[r];
 
-            f->cos[p * f->half + i] = (float)cos((double)angle) * f->factor;
-            f->sin[p * f->half + i] = (float)sin((double)angle) * f->factor;
+        /* Neighbours mostly belong to one sequence. */
+        if (r == first || (f->length != NULL && f->length[r] != f->length[r - 1]))
+            rope_frequencies(f->cfg, f->length == NULL ? 0 : f->length[r], inv_freq, &factor);
+        for (int64_t i = 0; i < half; i++) {
+            const float angle = (float)position * inv_freq[i];
+
+            f->cos[r * half + i] = (float)cos((double)angle) * factor;
+            f->sin[r * half + i] = (float)sin((double)angle) * factor;
         }
+    }
     return LT_OK;
+}
+
+static Status fill(Pool *pool, RopeFill *f)
+{
+    BUG_IF(f->cfg->head_dim > CONFIG_MAX_HEAD_DIM);
+    return pool_run(pool, (f->n + ROWS_PER_TASK - 1) / ROWS_PER_TASK, fill_rows, f);
+}
+
+Status rope_rows(Pool *pool, const ModelConfig *cfg, const int32_t *position, const int32_t *length, int64_t n, float *cos, float *sin)
+{
+    return fill(pool, &(RopeFill){.cfg = cfg, .position = position, .length = length, .n = n, .cos = cos, .sin = sin});
 }
 
 static Status take_tables(RopeTable *t, const ModelConfig *cfg)
@@ -141,29 +204,28 @@ size_t rope_bytes(Device *dev, const ModelConfig *cfg, int64_t n_position)
 {
     RopeTable t = {.n_position = n_position};
 
+    if (rope_by_length(cfg))
+        return 0;
     tensor_arena_plan(&t.memory, dev);
     return take_tables(&t, cfg) == LT_OK ? t.memory.used : 0;
 }
 
 Status rope_open(RopeTable *t, Device *dev, const ModelConfig *cfg, int64_t n_position)
 {
-    const int64_t half = cfg->head_dim / 2, n_task = (n_position + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
+    const int64_t half = cfg->head_dim / 2;
     RopeTable table = {.n_position = n_position};
-    RopeFill fill = {.half = half, .n_position = n_position};
-    float *host, inv_freq[128];
-    Status st;
+    float *host = NULL;
+    Status st = LT_OK;
 
-    BUG_IF((size_t)half > sizeof inv_freq / sizeof *inv_freq);
-    TRY(rope_frequencies(cfg, n_position, inv_freq, &fill.factor));
-    fill.inv_freq = inv_freq;
-    TRY(MEM_NEW(host, 2 * (size_t)(n_position * half)));
-    fill.cos = host;
-    fill.sin = host + n_position * half;
-    TRY_GOTO(pool_run(device_pool(dev), n_task, fill_rows, &fill), st, done);
+    if (rope_by_length(cfg))
+        goto done;
+    TRY_GOTO(MEM_NEW(host, 2 * (size_t)(n_position * half)), st, done);
+    RopeFill rows = {.cfg = cfg, .n = n_position, .cos = host, .sin = host + n_position * half};
+    TRY_GOTO(fill(device_pool(dev), &rows), st, done);
     TRY_GOTO(tensor_arena_open(&table.memory, dev, rope_bytes(dev, cfg, n_position)), st, done);
     TRY_GOTO(take_tables(&table, cfg), st, done);
-    TRY_GOTO(device_upload(dev, table.cos, fill.cos), st, done);
-    TRY_GOTO(device_upload(dev, table.sin, fill.sin), st, done);
+    TRY_GOTO(device_upload(dev, table.cos, rows.cos), st, done);
+    TRY_GOTO(device_upload(dev, table.sin, rows.sin), st, done);
 done:
     mem_free(host);
     if (st == LT_OK)

@@ -37,7 +37,6 @@ static Status take_indices(Workspace *ws, TensorArena *a, int64_t n_row)
     const BatchLimits *l = &ws->limits;
 
     TRY(tensor_arena_take(a, &ws->id, LT_I32, 1, l->n_token));
-    TRY(tensor_arena_take(a, &ws->position, LT_I32, 1, l->n_token));
     TRY(tensor_arena_take(a, &ws->segment, LT_I32, l->n_segment, 5));
     TRY(tensor_arena_take(a, &ws->row, LT_I32, 1, n_row));
     TRY(tensor_arena_take(a, &ws->pair_row, LT_I32, 1, l->n_pair));
@@ -58,6 +57,7 @@ static Status carve(Workspace *ws, TensorArena *a, const Model *m)
     TRY(tensor_arena_take(a, &ws->x_last, m->dtype, n_row, c));
     TRY(tensor_arena_take(a, &ws->logits, LT_F32, chunk_rows(m->cfg.vocab_size, n), m->cfg.vocab_size));
     TRY(take_indices(ws, a, n_row));
+    TRY(rotation_take(&ws->rotation, a, m, n));
     if (ws->limits.max_rank > 0)
         TRY(tensor_arena_take(a, &ws->u, m->dtype, n, adapter_scratch_cols(ws->limits.max_rank)));
     shared = a->used;
@@ -93,6 +93,7 @@ static Status open_memory(Workspace *ws, const Model *model)
 {
     TRY(tensor_arena_open(&ws->memory, ws->dev, workspace_bytes(model, &ws->limits)));
     TRY(carve(ws, &ws->memory, model));
+    TRY(rotation_open(&ws->rotation, model, ws->limits.n_token));
     TRY(MEM_NEW(ws->host_row, (size_t)ws->row.cols));
     TRY(MEM_NEW(ws->host_pair_row, (size_t)ws->limits.n_pair));
     TRY(MEM_NEW(ws->host_target, (size_t)ws->limits.n_pair));
@@ -120,6 +121,7 @@ void workspace_close(Workspace *ws)
     if (ws == NULL)
         return;
     tensor_arena_close(&ws->memory);
+    rotation_close(&ws->rotation);
     mem_free(ws->host_row);
     mem_free(ws->host_pair_row);
     mem_free(ws->host_target);

@@ -5,6 +5,7 @@
 #define LETHE_MODEL_WORKSPACE_H
 
 #include "model/forward.h"
+#include "model/rotation.h"
 
 struct Workspace {
     Device *dev;
@@ -16,7 +17,8 @@ struct Workspace {
     Tensor u;              /* [N, adapter_scratch_cols]; unset without adapters */
     Tensor x_last, o_last; /* [R, C], [R, H D]: rows of the last layer that are asked for */
     Tensor logits;         /* F32 [chunk, V] */
-    Tensor id, position;   /* I32 [N] */
+    Tensor id;             /* I32 [N] */
+    RotationRoom rotation; /* of the N tokens */
     Tensor segment;        /* I32 [S, 5] */
     Tensor row;            /* I32 [R] rows asked for */
     Tensor pair_row, pair_target, lp, best; /* [P]; pair_row counts within the pair's chunk of logits */

@@ -4,7 +4,7 @@
 
 void packed_start(Packed *p)
 {
-    p->batch = (Batch){.id = p->id, .position = p->position, .segment = p->segment, .pair = p->pair};
+    p->batch = (Batch){.id = p->id, .position = p->position, .length = p->length, .segment = p->segment, .pair = p->pair};
 }
 
 int32_t packed_add(Packed *p, const int32_t *id, int32_t n, int32_t ctx_begin, int32_t ctx_len)
@@ -15,7 +15,10 @@ int32_t packed_add(Packed *p, const int32_t *id, int32_t n, int32_t ctx_begin, i
     for (int32_t i = 0; i < n; i++) {
         p->id[begin + i] = id[i];
         p->position[begin + i] = ctx_len + i;
+        p->length[begin + i] = ctx_len + n;
     }
+    for (int32_t i = 0; i < ctx_len; i++)
+        p->length[ctx_begin + i] = ctx_len + n;
     p->segment[p->batch.n_segment++] = (AttnSegment){begin, n, ctx_begin, ctx_len, begin};
     p->batch.n_token += n;
     return begin;

@@ -7,7 +7,7 @@
 enum { MAX_TOKENS = 2400, MAX_SEGMENTS = 64 };
 
 typedef struct Packed {
-    int32_t id[MAX_TOKENS], position[MAX_TOKENS];
+    int32_t id[MAX_TOKENS], position[MAX_TOKENS], length[MAX_TOKENS];
     AttnSegment segment[MAX_SEGMENTS];
     ScorePair pair[2 * MAX_TOKENS];
     Batch batch;

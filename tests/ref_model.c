@@ -86,7 +86,7 @@ static void rotate(double *x, int n, int64_t heads, const ModelConfig *cfg)
     const int64_t d = cfg->head_dim, half = d / 2;
     float inv[128], factor;
 
-    CHECK_OK(rope_frequencies(cfg, n, inv, &factor));
+    rope_frequencies(cfg, n, inv, &factor);
     for (int t = 0; t < n; t++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < half; i++) {

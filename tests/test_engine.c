@@ -18,7 +18,20 @@ struct Workspace {
 static struct {
     int opened, passes, largest;
     int fail_at, stop_at; /* pass that fails, or during which a signal arrives; from 1, 0: never */
+    int64_t long_from;    /* sequences longer than this rotate each by its own length; 0: all alike */
 } fake;
+
+int64_t rope_length_class(const ModelConfig *cfg, int64_t length)
+{
+    (void)cfg;
+    return fake.long_from > 0 && length > fake.long_from ? length : fake.long_from;
+}
+
+/* What a token starts from: how its sequence rotates. */
+static uint32_t seed_of(int64_t length)
+{
+    return 1 + (uint32_t)rope_length_class(NULL, length);
+}
 
 static uint32_t mix(uint32_t hash, int32_t id, int32_t position)
 {
@@ -68,14 +81,17 @@ static void hash_rows(const Batch *b, uint32_t *seen)
     int32_t covered = 0;
     for (int32_t s = 0; s < b->n_segment; s++) {
         const AttnSegment *seg = &b->segment[s];
-        uint32_t hash = 1;
+        const uint32_t seed = seed_of(b->length[seg->own_begin]);
+        uint32_t hash = seed;
         for (int32_t i = 0; i < seg->ctx_len; i++) {
+            assert_int_equal(seed_of(b->length[seg->ctx_begin + i]), seed);
             assert_int_equal(b->position[seg->ctx_begin + i], i);
             hash = mix(hash, b->id[seg->ctx_begin + i], i);
         }
         assert_int_equal(seg->q_begin, seg->own_begin);
         for (int32_t i = 0; i < seg->q_len; i++) {
             assert_int_equal(b->position[seg->own_begin + i], seg->ctx_len + i);
+            assert_int_equal(seed_of(b->length[seg->own_begin + i]), seed);
             hash = mix(hash, b->id[seg->own_begin + i], seg->ctx_len + i);
             seen[seg->q_begin + i] = hash;
         }
@@ -159,7 +175,7 @@ static void check_response(const Exam *exam, const Request *q, const Response *r
 {
     const int32_t cut = q->n_token - 1 > exam->max_length ? q->n_token - 1 - exam->max_length : 0;
     const int32_t *token = q->token + cut, n = q->n_token - cut;
-    uint32_t seen = 1;
+    uint32_t seen = seed_of(n - 1);
     double sum = 0.0;
     bool greedy = true;
     int32_t s = 0;
@@ -277,6 +293,30 @@ static void test_run_reads_what_is_common_once(void **state)
     assert_int_equal(stats.tokens_read, 4);
 }
 
+/* Endings whose sequences rotate alike share, the others do not, and each is answered as if it were alone. */
+static void test_run_shares_only_what_rotates_alike(void **state)
+{
+    EngineStats stats;
+    int32_t token[MAX_TOKENS] = {0};
+
+    (void)state;
+    make_exam(200, 18, 1000);
+    fake.long_from = 40;
+    for (int32_t budget = 16; budget <= 4096; budget *= 16) {
+        CHECK_OK(sit(&exam, budget, &stats));
+        assert_int_equal(exam.answered, 200);
+    }
+    exam.n_question = 1;
+    questions[0].n_request = 0;
+    for (int32_t i = 0; i < 4; i++) /* 39, 40, 41 and 41 tokens are read, all zeros */
+        add_request(&questions[0], i, token, i < 3 ? 40 + i : 42, 1);
+    CHECK_OK(sit(&exam, 512, &stats));
+    fake.long_from = 0;
+    assert_int_equal(stats.tokens_read, 40 + 41);
+    CHECK_OK(sit(&exam, 512, &stats));
+    assert_int_equal(stats.tokens_read, 39 + 1 + 2 + 2);
+}
+
 static void test_run_grows_only_for_longer_requests(void **state)
 {
     EngineStats stats;
@@ -380,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_run_answers_every_request_at_any_budget),
         cmocka_unit_test(test_run_cuts_on_the_left),
         cmocka_unit_test(test_run_reads_what_is_common_once),
+        cmocka_unit_test(test_run_shares_only_what_rotates_alike),
         cmocka_unit_test(test_run_grows_only_for_longer_requests),
         cmocka_unit_test(test_run_stops_between_passes),
         cmocka_unit_test(test_run_hands_on_failures),

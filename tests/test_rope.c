@@ -57,7 +57,7 @@ static void test_rope_frequencies_follow_the_formulas(void **state)
             float got[MAX_HALF], factor;
             double want[MAX_HALF];
 
-            CHECK_OK(rope_frequencies(&cfg, 512, got, &factor));
+            rope_frequencies(&cfg, 512, got, &factor);
             for (int64_t i = 0; i < d / 2; i++)
                 want[i] = true_frequency(&cfg, i);
             /* each F32 step rounds by 2^-24; the exponent's rounding is multiplied by ln(theta) <= 14, the rest are six steps */
@@ -72,26 +72,95 @@ static void test_rope_yarn_attention_factor(void **state)
     float inv[MAX_HALF], factor;
 
     (void)state;
-    CHECK_OK(rope_frequencies(&cfg, 1, inv, &factor));
+    rope_frequencies(&cfg, 1, inv, &factor);
     check_close("by formula", (double)factor, 0.1 * log(4) + 1, 0, 1e-7);
     cfg.rope.mscale = 0.7;
-    CHECK_OK(rope_frequencies(&cfg, 1, inv, &factor));
+    rope_frequencies(&cfg, 1, inv, &factor);
     check_close("mscale alone changes nothing", (double)factor, 0.1 * log(4) + 1, 0, 1e-7);
     cfg.rope.mscale_all_dim = 0.4;
-    CHECK_OK(rope_frequencies(&cfg, 1, inv, &factor));
+    rope_frequencies(&cfg, 1, inv, &factor);
     check_close("both", (double)factor, (0.07 * log(4) + 1) / (0.04 * log(4) + 1), 0, 1e-7);
     cfg.rope.attention_factor = 1.5;
-    CHECK_OK(rope_frequencies(&cfg, 1, inv, &factor));
+    rope_frequencies(&cfg, 1, inv, &factor);
     check_close("as given", (double)factor, 1.5, 0, 0);
 }
 
-static void test_rope_refuses_types_without_a_table(void **state)
+/* Beyond max_position_embeddings (512 here) every length has a base of its own, up to there all have the usual one. */
+static void test_rope_dynamic_grows_with_the_sequence(void **state)
 {
-    const ModelConfig cfg = config(16, (RopeConfig){.type = ROPE_DYNAMIC, .theta = 10000, .factor = 2});
+    static const int64_t lengths[] = {1, 511, 512, 513, 700, 5000};
+    const ModelConfig cfg = config(16, (RopeConfig){.type = ROPE_DYNAMIC, .theta = 10000, .factor = 2.5});
     float inv[MAX_HALF], factor;
 
     (void)state;
-    CHECK_FAILS(rope_frequencies(&cfg, 1, inv, &factor), LT_E_UNSUPPORTED, "RoPE");
+    assert_true(rope_by_length(&cfg));
+    for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+        const double length = fmax((double)lengths[k], 512);
+        const double theta = 10000 * pow(2.5 * length / 512 - 1.5, 16.0 / 14);
+
+        rope_frequencies(&cfg, lengths[k], inv, &factor);
+        assert_true(factor == 1);
+        /* roundings as below, those of the base come on top: four steps, and its exponent times ln(23) */
+        for (int i = 0; i < 8; i++)
+            check_close("inverse frequency", (double)inv[i], pow(theta, -i / 8.0), 0, 30 * 0x1p-24);
+        assert_int_equal(rope_length_class(&cfg, lengths[k]), length);
+    }
+}
+
+static void test_rope_longrope_has_a_short_and_a_long_form(void **state)
+{
+    ModelConfig cfg = config(8, (RopeConfig){.type = ROPE_LONGROPE, .theta = 10000, .factor = 8, .original_max_position = 64,
+                                             .short_factor = {1, 1.1, 1.5, 2}, .long_factor = {1, 3, 9, 27}});
+    float inv[MAX_HALF], factor;
+
+    (void)state;
+    assert_true(rope_by_length(&cfg));
+    assert_int_equal(rope_length_class(&cfg, 3), rope_length_class(&cfg, 64));
+    assert_int_equal(rope_length_class(&cfg, 65), rope_length_class(&cfg, 512));
+    assert_int_not_equal(rope_length_class(&cfg, 64), rope_length_class(&cfg, 65));
+    for (int64_t length = 63; length <= 66; length++) {
+        const double *stretch = length > 64 ? cfg.rope.long_factor : cfg.rope.short_factor;
+
+        rope_frequencies(&cfg, length, inv, &factor);
+        for (int i = 0; i < 4; i++)
+            check_close("inverse frequency", (double)inv[i], pow(10000, -i / 4.0) / stretch[i], 0, 20 * 0x1p-24);
+        check_close("attention factor", (double)factor, sqrt(1 + log(8) / log(64)), 0, 1e-7);
+    }
+    cfg.rope.factor = 0.5;
+    rope_frequencies(&cfg, 64, inv, &factor);
+    assert_true(factor == 1);
+    cfg.rope.attention_factor = 1.25;
+    rope_frequencies(&cfg, 64, inv, &factor);
+    assert_true(factor == 1.25f);
+}
+
+/* What a row holds depends on its own position and length alone, wherever it stands. */
+static void test_rope_rows_are_those_of_each_sequence(void **state)
+{
+    enum { N = 700, HALF = 8 };
+    const ModelConfig cfg = config(2 * HALF, (RopeConfig){.type = ROPE_DYNAMIC, .theta = 10000, .factor = 2});
+    static int32_t position[N], length[N];
+    static float cos_rows[N * HALF], sin_rows[N * HALF];
+    float inv[MAX_HALF], factor;
+    Pool *pool;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        length[i] = i < 300 ? 300 : i < 450 ? 513 + i / 50 : 4000;
+        position[i] = i % 250;
+    }
+    CHECK_OK(pool_create(&pool, 2));
+    CHECK_OK(rope_rows(pool, &cfg, position, length, N, cos_rows, sin_rows));
+    for (int r = 0; r < N; r++) {
+        rope_frequencies(&cfg, length[r], inv, &factor);
+        for (int i = 0; i < HALF; i++) {
+            const float angle = (float)position[r] * inv[i];
+
+            assert_true(cos_rows[r * HALF + i] == (float)cos((double)angle));
+            assert_true(sin_rows[r * HALF + i] == (float)sin((double)angle));
+        }
+    }
+    pool_free(pool);
 }
 
 static void test_rope_table_is_rounded_from_the_f32_angle(void **state)
@@ -109,7 +178,7 @@ static void test_rope_table_is_rounded_from_the_f32_angle(void **state)
     assert_true(table.memory.used <= rope_bytes(dev, &cfg, N));
     CHECK_OK(device_download(dev, cos_table, table.cos));
     CHECK_OK(device_download(dev, sin_table, table.sin));
-    CHECK_OK(rope_frequencies(&cfg, N, inv, &factor));
+    rope_frequencies(&cfg, N, inv, &factor);
     for (int p = 0; p < N; p++)
         for (int i = 0; i < HALF; i++) {
             const float angle = (float)p * inv[i];
@@ -126,7 +195,9 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rope_frequencies_follow_the_formulas),
         cmocka_unit_test(test_rope_yarn_attention_factor),
-        cmocka_unit_test(test_rope_refuses_types_without_a_table),
+        cmocka_unit_test(test_rope_dynamic_grows_with_the_sequence),
+        cmocka_unit_test(test_rope_longrope_has_a_short_and_a_long_form),
+        cmocka_unit_test(test_rope_rows_are_those_of_each_sequence),
         cmocka_unit_test(test_rope_table_is_rounded_from_the_f32_angle),
     };
     return TEST_MAIN(tests);

@@ -137,7 +137,9 @@ static Status hold_group(Engine *e, const RequestGroup *group)
     for (size_t i = 0; i < n; i++) {
         const Request *r = &group->request[i];
         const int32_t n_cut = r->n_token - 1 > e->max_length ? r->n_token - 1 - e->max_length : 0;
-        h->input[i] = (Input){r->token + n_cut, r->n_token - 1 - n_cut, r->n_score, n_cut, h->lp + at, h->greedy + at};
+        const int32_t n_read = r->n_token - 1 - n_cut;
+        h->input[i] = (Input){.token = r->token + n_cut, .n_read = n_read, .n_score = r->n_score, .n_cut = n_cut,
+                              .length_class = rope_length_class(&e->model->cfg, n_read), .lp = h->lp + at, .greedy = h->greedy + at};
         at += (size_t)r->n_score;
         e->stats.tokens_asked += (uint64_t)h->input[i].n_read;
     }

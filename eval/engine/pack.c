@@ -20,7 +20,7 @@ Span span_take(const Input *input, int32_t n_input, const BatchLimits *limits)
         const int32_t shared = common_prefix(&input[0], &input[i], span.n_shared);
         read += input[i].n_read;
         const int64_t n_token = read - (int64_t)i * shared, n_pair = (int64_t)span.n_pair + input[i].n_score;
-        if (n_token > limits->n_token || n_pair > limits->n_pair)
+        if (n_token > limits->n_token || n_pair > limits->n_pair || input[i].length_class != input[0].length_class)
             break;
         span = (Span){i + 1, shared, (int32_t)n_token, (int32_t)n_pair};
     }
@@ -35,6 +35,7 @@ Status pack_init(Pack *pack, const BatchLimits *limits)
 
     TRY_GOTO(MEM_NEW(pack->id, n_token), st, failed);
     TRY_GOTO(MEM_NEW(pack->position, n_token), st, failed);
+    TRY_GOTO(MEM_NEW(pack->length, n_token), st, failed);
     TRY_GOTO(MEM_NEW(pack->segment, (size_t)limits->n_segment), st, failed);
     TRY_GOTO(MEM_NEW(pack->pair, n_pair), st, failed);
     TRY_GOTO(MEM_NEW(pack->home, n_pair), st, failed);
@@ -50,6 +51,7 @@ void pack_release(Pack *pack)
 {
     mem_free(pack->id);
     mem_free(pack->position);
+    mem_free(pack->length);
     mem_free(pack->segment);
     mem_free(pack->pair);
     mem_free(pack->home);
@@ -77,6 +79,7 @@ static int32_t add_segment(Pack *pack, const Input *in, int32_t from, int32_t to
     const int32_t row = pack->n_token;
     for (int32_t i = from; i < to; i++) {
         pack->id[pack->n_token] = in->token[i];
+        pack->length[pack->n_token] = in->n_read; /* in a context: of one of those that share it, all of one class */
         pack->position[pack->n_token++] = i;
     }
     pack->segment[pack->n_segment++] = (AttnSegment){row, to - from, ctx_begin, from, row};
@@ -114,8 +117,8 @@ void pack_add(Pack *pack, const Input *input, const Span *span)
 
 Batch pack_batch(const Pack *pack)
 {
-    return (Batch){.id = pack->id, .position = pack->position, .n_token = pack->n_token, .segment = pack->segment, .n_segment = pack->n_segment,
-                   .pair = pack->pair, .n_pair = pack->n_pair};
+    return (Batch){.id = pack->id, .position = pack->position, .length = pack->length, .n_token = pack->n_token, .segment = pack->segment,
+                   .n_segment = pack->n_segment, .pair = pack->pair, .n_pair = pack->n_pair};
 }
 
 void pack_deliver(Pack *pack)

@@ -17,6 +17,7 @@
 typedef struct Input {
     const int32_t *token;
     int32_t n_read, n_score, n_cut;
+    int64_t length_class; /* rope_length_class of n_read: inputs of different classes cannot share */
     float *lp;    /* [n_score], where the answers go */
     bool *greedy;
 } Input;
@@ -26,7 +27,7 @@ typedef struct Span {
     int32_t n_token, n_pair;   /* what they take in a pass */
 } Span;
 
-/* The longest run of inputs from the first that fits the limits; always at least one. */
+/* The longest run of inputs from the first that fits the limits and rotates alike; always at least one. */
 Span span_take(const Input *input, int32_t n_input, const BatchLimits *limits);
 
 /* Where the answer of a pair belongs. */
@@ -37,7 +38,7 @@ typedef struct PairHome {
 
 typedef struct Pack {
     BatchLimits limits;
-    int32_t *id, *position;
+    int32_t *id, *position, *length;
     AttnSegment *segment;
     ScorePair *pair;
     PairHome *home;

@@ -6,7 +6,7 @@
 
 static void check_accepted(const ModelConfig *c)
 {
-    float inv_freq[128], factor;
+    float inv_freq[CONFIG_MAX_HEAD_DIM / 2], factor;
 
     BUG_IF(c->arch == NULL || c->vocab_size < 1 || c->hidden_size < 1 || c->intermediate_size < 1 || c->num_hidden_layers < 1);
     BUG_IF(c->num_attention_heads < 1 || c->num_key_value_heads < 1 || c->num_attention_heads % c->num_key_value_heads != 0);
@@ -15,7 +15,12 @@ static void check_accepted(const ModelConfig *c)
     for (int i = 0; i < c->n_eos; i++)
         BUG_IF(c->eos_token_id[i] < 0);
     BUG_IF(config_parameter_count(c) <= 0);
-    fuzz_succeeded(rope_frequencies(c, c->max_position_embeddings, inv_freq, &factor));
+    for (int k = 1; k < 4; k++) { /* shorter than the model's positions, and longer */
+        rope_frequencies(c, c->max_position_embeddings / 2 * k, inv_freq, &factor);
+        for (int64_t i = 0; i < c->head_dim / 2; i++)
+            BUG_IF(!(inv_freq[i] >= 0));
+        BUG_IF(!(factor > 0));
+    }
 }
 
 /* Written and read again, it is the same model. */
@@ -29,6 +34,8 @@ static void check_round(const ModelConfig *c)
         BUG_IF(again.hidden_size != c->hidden_size || again.head_dim != c->head_dim || again.n_eos != c->n_eos);
         BUG_IF(again.rope.type != c->rope.type || again.rope.theta < c->rope.theta || again.rope.theta > c->rope.theta);
         BUG_IF(config_parameter_count(&again) != config_parameter_count(c));
+        for (int64_t i = 0; i < c->num_hidden_layers; i++)
+            BUG_IF(config_window(&again, i) != config_window(c, i));
     }
     strbuf_release(&text);
 }
@@ -61,7 +68,9 @@ void fuzz_config_seeds(SeedList *out)
         ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5},\"max_position_embeddings\":4096",
         ",\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":32,\"beta_slow\":1,\"mscale\":0.7,\"mscale_all_dim\":0.7,"
         "\"attention_factor\":1.1,\"truncate\":false,\"rope_theta\":1e6},\"original_max_position_embeddings\":512",
-        ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2}",
+        ",\"head_dim\":4,\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1.5],\"long_factor\":[1,8],"
+        "\"original_max_position_embeddings\":64}",
+        ",\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2},\"max_position_embeddings\":16",
         ",\"quantization_config\":{\"bits\":4},\"partial_rotary_factor\":0.5,\"sliding_window\":4096,\"use_sliding_window\":true",
         ",\"head_dim\":0,\"num_key_value_heads\":3,\"auto_map\":{\"AutoModel\":\"evil.py\"}",
     };
@@ -77,7 +86,9 @@ void fuzz_config_seeds(SeedList *out)
         StrBuf text;
 
         strbuf_init(&text);
-        strbuf_addf(&text, "{\"model_type\":\"%s\"," SIZES ",\"num_key_value_heads\":4,\"sliding_window\":128}", a->model_type);
+        strbuf_addf(&text, "{\"model_type\":\"%s\"," SIZES ",\"num_key_value_heads\":4,\"sliding_window\":128,"
+                           "\"use_sliding_window\":true,\"max_window_layers\":1,\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+                    a->model_type);
         seed_add_buf(out, &text);
     }
 }
