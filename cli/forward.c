@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "model/forward.h"
+#include "model/variant.h"
 
 #include <inttypes.h>
 
@@ -12,8 +13,8 @@ static const size_t IDS_MAX_BYTES = (size_t)1 << 30;
 
 typedef struct ForwardOptions {
     CommonOptions common;
-    const char *ids, *out;
-    bool rehash;
+    const char *ids, *out, *base;
+    bool merge, rehash;
 } ForwardOptions;
 
 static const Option forward_options[] = {
@@ -21,6 +22,10 @@ static const Option forward_options[] = {
      .help = "rows of token ids: [[1, 15043], [1, 3186, 29991]]"},
     {.name = "out", .kind = OPTION_TEXT, .value = "FILE.safetensors", .offset = offsetof(ForwardOptions, out), .required = true,
      .help = "\"logits\" [all ids, vocabulary] F32 and \"logprob\" [all ids] F32 of the id that follows, 0 at each row's end"},
+    {.name = "base", .kind = OPTION_TEXT, .value = "CKPT", .offset = offsetof(ForwardOptions, base),
+     .help = "the model that an adapter changes (default: the one the adapter names)"},
+    {.name = "merge", .kind = OPTION_FLAG, .offset = offsetof(ForwardOptions, merge),
+     .help = "add an adapter to the weights of its base instead of applying it on top"},
     {.name = "rehash", .kind = OPTION_FLAG, .offset = offsetof(ForwardOptions, rehash), .help = "do not trust remembered file hashes"},
     {0},
 };
@@ -84,12 +89,12 @@ typedef struct RowScratch {
     bool *greedy;
 } RowScratch;
 
-static Status run_row(const Model *model, Workspace *ws, const RowScratch *scratch, const int32_t *id, int32_t n, float *logits, float *logprob)
+static Status run_row(const Variant *v, Workspace *ws, const RowScratch *scratch, const int32_t *id, int32_t n, float *logits, float *logprob)
 {
     const AttnSegment segment = {.q_len = n};
     const Batch batch = {
         .id = id, .position = scratch->position, .length = scratch->length, .n_token = n, .segment = &segment, .n_segment = 1,
-        .pair = scratch->pair, .n_pair = n - 1};
+        .pair = scratch->pair, .n_pair = n - 1, .adapter = v->adapter};
 
     for (int32_t i = 0; i < n; i++) {
         scratch->position[i] = i;
@@ -97,14 +102,16 @@ static Status run_row(const Model *model, Workspace *ws, const RowScratch *scrat
         if (i + 1 < n)
             scratch->pair[i] = (ScorePair){.row = i, .target = id[i + 1]};
     }
-    TRY(forward_logits(model, ws, &batch, logits));
+    TRY(forward_logits(v->model, ws, &batch, logits));
     /* Asked again as scoring asks, instead of derived from the logits here: what is written are the numbers scores are made of. */
-    return n > 1 ? forward_logprob(model, ws, &batch, logprob, scratch->greedy) : LT_OK;
+    return n > 1 ? forward_logprob(v->model, ws, &batch, logprob, scratch->greedy) : LT_OK;
 }
 
-static Status run_rows(const Model *model, const IdRows *rows, float *logits, float *logprob)
+static Status run_rows(const Variant *v, const IdRows *rows, float *logits, float *logprob)
 {
-    const BatchLimits limits = {.n_token = rows->longest, .n_segment = 1, .n_pair = rows->longest};
+    const BatchLimits limits = {.n_token = rows->longest, .n_segment = 1, .n_pair = rows->longest,
+                                .max_rank = v->adapter != NULL ? v->adapter->max_rank : 0};
+    const size_t vocab = (size_t)v->model->cfg.vocab_size;
     RowScratch scratch = {0};
     Workspace *ws = NULL;
     Status st;
@@ -113,10 +120,9 @@ static Status run_rows(const Model *model, const IdRows *rows, float *logits, fl
     TRY_GOTO(MEM_NEW(scratch.length, (size_t)rows->longest), st, done);
     TRY_GOTO(MEM_NEW(scratch.pair, (size_t)rows->longest), st, done);
     TRY_GOTO(MEM_NEW(scratch.greedy, (size_t)rows->longest), st, done);
-    TRY_GOTO(workspace_open(&ws, model, &limits), st, done);
+    TRY_GOTO(workspace_open(&ws, v->model, &limits), st, done);
     for (size_t row = 0, at = 0; row < rows->n_row; row++) {
-        TRY_GOTO(run_row(model, ws, &scratch, rows->id + at, rows->length[row], logits + at * (size_t)model->cfg.vocab_size, logprob + at), st,
-                 done);
+        TRY_GOTO(run_row(v, ws, &scratch, rows->id + at, rows->length[row], logits + at * vocab, logprob + at), st, done);
         at += (size_t)rows->length[row];
     }
 done:
@@ -128,9 +134,9 @@ done:
     return st;
 }
 
-static Status run_and_write(const Model *model, const IdRows *rows, const char *path)
+static Status run_and_write(const Variant *v, const IdRows *rows, const char *path)
 {
-    const int64_t vocab = model->cfg.vocab_size;
+    const int64_t vocab = v->model->cfg.vocab_size;
     float *logits = NULL, *logprob = NULL;
     size_t n_logit = 0;
     Status st;
@@ -139,7 +145,7 @@ static Status run_and_write(const Model *model, const IdRows *rows, const char *
         return FAIL(LT_E_NOMEM, "logits of %zu ids x %" PRId64 ": more than memory can hold", rows->n_id, vocab);
     TRY_GOTO(MEM_NEW(logits, n_logit), st, done);
     TRY_GOTO(MEM_NEW(logprob, rows->n_id), st, done);
-    TRY_GOTO(run_rows(model, rows, logits, logprob), st, done);
+    TRY_GOTO(run_rows(v, rows, logits, logprob), st, done);
     const StWrite tensor[] = {
         {.name = "logits", .dtype = "F32", .rank = 2, .shape = {(int64_t)rows->n_id, vocab}, .data = logits},
         {.name = "logprob", .dtype = "F32", .rank = 1, .shape = {(int64_t)rows->n_id}, .data = logprob},
@@ -154,29 +160,28 @@ done:
 static Status forward_run(void *options, const char *const *argument, size_t n_argument, const char *command_line)
 {
     const ForwardOptions *o = options;
-    Checkpoint *ckpt = NULL;
+    ModelShelf shelf = {0};
     Device *dev = NULL;
-    Model *model = NULL;
+    Variant v = {0};
     IdRows rows = {0};
     size_t unknown = 0;
     LoadOptions load = {.hash = o->rehash ? FILEHASH_AGAIN : FILEHASH_CACHED};
     Status st;
 
     (void)n_argument, (void)command_line;
-    TRY_GOTO(checkpoint_open(&ckpt, argument[0]), st, done);
-    TRY_GOTO(checkpoint_check(ckpt, &unknown), st, done);
-    TRY_GOTO(read_rows(&rows, o->ids, ckpt->cfg.vocab_size), st, done);
+    TRY_GOTO(variant_open(&v, argument[0], o->base, &unknown), st, done);
+    TRY_GOTO(read_rows(&rows, o->ids, v.checkpoint->cfg.vocab_size), st, done);
     TRY_GOTO(common_open(&dev, &load.dtype, &o->common), st, done);
-    load.max_position = rows.longest > ckpt->cfg.max_position_embeddings ? rows.longest : 0;
-    TRY_GOTO(model_load(&model, dev, ckpt, &load), st, done);
-    if (model->lossy_cast)
-        log_warning("%s: weights stored as %s lost bits in %s", argument[0], dtype_name(model->stored), dtype_name(model->dtype));
-    st = run_and_write(model, &rows, o->out);
+    load.max_position = rows.longest > v.checkpoint->cfg.max_position_embeddings ? rows.longest : 0;
+    TRY_GOTO(variant_load(&v, &shelf, dev, &load, o->merge ? ADAPTER_MERGED : ADAPTER_ON_TOP), st, done);
+    if (v.model->lossy_cast)
+        log_warning("%s: weights stored as %s lost bits in %s", v.base.given, dtype_name(v.model->stored), dtype_name(v.model->dtype));
+    st = run_and_write(&v, &rows, o->out);
 done:
     rows_release(&rows);
-    model_free(model);
+    variant_close(&v);
+    shelf_clear(&shelf);
     device_close(dev);
-    checkpoint_close(ckpt);
     return st;
 }
 
@@ -189,5 +194,6 @@ const Verb verb_forward = {
     .min_arguments = 1,
     .max_arguments = 1,
     .run = forward_run,
-    .examples = "  echo '[[1, 15043, 3186]]' >ids.json\n  lethe forward models/llama --ids ids.json --out logits.safetensors\n",
+    .examples = "  echo '[[1, 15043, 3186]]' >ids.json\n  lethe forward models/llama --ids ids.json --out logits.safetensors\n"
+                "  lethe forward adapters/a --base models/llama --ids ids.json --out logits.safetensors\n",
 };

@@ -1,8 +1,7 @@
 /* lethe inspect: what a checkpoint is, from its headers alone; no weight is read. */
-#include "cli/print.h"
-#include "cli/verbs.h"
+#include "cli/inspect.h"
 
-#include "model/checkpoint.h"
+#include "cli/verbs.h"
 #include "model/tokenizer.h"
 
 #include <inttypes.h>
@@ -10,9 +9,14 @@
 
 typedef struct InspectOptions {
     CommonOptions common;
+    const char *base;
 } InspectOptions;
 
-static const Option inspect_options[] = {{0}};
+static const Option inspect_options[] = {
+    {.name = "base", .kind = OPTION_TEXT, .value = "CKPT", .offset = offsetof(InspectOptions, base), .group = "Files",
+     .help = "the model that adapters are checked against (default: the one each adapter names)"},
+    {0},
+};
 
 static json_t *int_or_none(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
 
@@ -60,22 +64,21 @@ static Status describe_rope(json_t *out, const ModelConfig *cfg)
     return json_put(rope, "positions", json_integer(cfg->max_position_embeddings));
 }
 
-/* Elements stored in each type. */
-static Status describe_dtypes(json_t *out, const StSet *set)
+Status inspect_dtypes(json_t *out, const StFile *file, size_t n_file)
 {
     json_t *dtypes = NULL;
 
     TRY(put_object(out, "dtypes", &dtypes));
-    for (size_t f = 0; f < set->n_file; f++)
-        for (size_t i = 0; i < set->file[f].n_tensor; i++) {
-            const StTensor *t = &set->file[f].tensor[i];
+    for (size_t f = 0; f < n_file; f++)
+        for (size_t i = 0; i < file[f].n_tensor; i++) {
+            const StTensor *t = &file[f].tensor[i];
             const json_int_t before = json_integer_value(json_object_get(dtypes, t->dtype));
             TRY(json_put(dtypes, t->dtype, json_integer(before + t->count)));
         }
     return LT_OK;
 }
 
-static Status describe_files(json_t *out, const char *folder)
+Status inspect_files(json_t *out, const char *folder)
 {
     json_t *files = NULL, *name = NULL;
     FileList list = {0};
@@ -103,7 +106,7 @@ done:
     return st;
 }
 
-static Status __attribute__((format(printf, 2, 3))) add_warning(json_t *warnings, const char *format, ...)
+Status inspect_warn(json_t *warnings, const char *format, ...)
 {
     char text[512];
     va_list args;
@@ -127,7 +130,7 @@ static Status describe_tokenizer(json_t *out, const Checkpoint *ckpt, json_t *wa
     if (!file_exists(path.data)) {
         TRY_GOTO(json_put(out, "tokenizer", json_null()), st, done);
         TRY_GOTO(json_put(out, "template", json_null()), st, done);
-        st = add_warning(warnings, "no tokenizer.json: score needs --tokenizer DIR");
+        st = inspect_warn(warnings, "no tokenizer.json: score needs --tokenizer DIR");
         goto done;
     }
     TRY_GOTO(tokenizer_load(&t, ckpt->path), st, done);
@@ -141,7 +144,7 @@ static Status describe_tokenizer(json_t *out, const Checkpoint *ckpt, json_t *wa
     const bool has_template = tokenizer_template_digest(t, &digest);
     TRY_GOTO(json_put(out, "template", has_template ? json_string(digest_hex(&digest).text) : json_null()), st, done);
     if (tokenizer_size(t) > ckpt->cfg.vocab_size)
-        st = add_warning(warnings, "the tokenizer has %d tokens, the model rows for %" PRId64, (int)tokenizer_size(t), ckpt->cfg.vocab_size);
+        st = inspect_warn(warnings, "the tokenizer has %d tokens, the model rows for %" PRId64, (int)tokenizer_size(t), ckpt->cfg.vocab_size);
 done:
     tokenizer_free(t);
     strbuf_release(&path);
@@ -157,18 +160,32 @@ static Status describe_checkpoint(json_t *out, const Checkpoint *ckpt)
     TRY_GOTO(warnings != NULL ? LT_OK : FAIL(LT_E_NOMEM, "out of memory"), st, done);
     TRY_GOTO(checkpoint_check(ckpt, &unknown), st, done);
     if (unknown > 0)
-        TRY_GOTO(add_warning(warnings, "%zu tensors that no part of the model reads", unknown), st, done);
+        TRY_GOTO(inspect_warn(warnings, "%zu tensors that no part of the model reads", unknown), st, done);
     TRY_GOTO(json_put(out, "path", print_name(ckpt->path)), st, done);
     TRY_GOTO(json_put(out, "architecture", json_string(ckpt->cfg.arch->name)), st, done);
     TRY_GOTO(json_put(out, "parameters", json_integer(config_parameter_count(&ckpt->cfg))), st, done);
-    TRY_GOTO(describe_dtypes(out, &ckpt->set), st, done);
+    TRY_GOTO(inspect_dtypes(out, ckpt->set.file, ckpt->set.n_file), st, done);
     TRY_GOTO(describe_shape(out, &ckpt->cfg), st, done);
     TRY_GOTO(describe_rope(out, &ckpt->cfg), st, done);
     TRY_GOTO(describe_tokenizer(out, ckpt, warnings), st, done);
-    TRY_GOTO(describe_files(out, ckpt->path), st, done);
+    TRY_GOTO(inspect_files(out, ckpt->path), st, done);
     st = json_put(out, "warnings", json_incref(warnings));
 done:
     json_decref(warnings);
+    return st;
+}
+
+static Status describe(json_t *out, Arena *arena, const char *argument, const char *base)
+{
+    Checkpoint *ckpt;
+    Located place;
+
+    TRY(locate_checkpoint(&place, arena, argument));
+    if (place.kind == FOLDER_ADAPTER)
+        return inspect_adapter(out, arena, &place, base);
+    TRY(checkpoint_open(&ckpt, place.path));
+    const Status st = describe_checkpoint(out, ckpt);
+    checkpoint_close(ckpt);
     return st;
 }
 
@@ -176,18 +193,16 @@ static Status inspect_run(void *options, const char *const *argument, size_t n_a
 {
     const InspectOptions *o = options;
     json_t *root = json_object(), *all = json_array();
-    Checkpoint *ckpt = NULL;
+    Arena arena;
     Status st;
 
     (void)command_line;
+    arena_init(&arena);
     TRY_GOTO(json_put(root, "checkpoints", all), st, done);
     for (size_t i = 0; i < n_argument; i++) {
         json_t *one = json_object();
         TRY_GOTO(json_push(all, one), st, done);
-        TRY_GOTO(checkpoint_open(&ckpt, argument[i]), st, done);
-        TRY_GOTO(describe_checkpoint(one, ckpt), st, done);
-        checkpoint_close(ckpt);
-        ckpt = NULL;
+        TRY_GOTO(describe(one, &arena, argument[i], o->base), st, done);
         if (o->common.json)
             continue;
         printf("%s%s\n", i > 0 ? "\n" : "", argument[i]);
@@ -196,7 +211,7 @@ static Status inspect_run(void *options, const char *const *argument, size_t n_a
     if (o->common.json)
         st = print_json(root);
 done:
-    checkpoint_close(ckpt);
+    arena_release(&arena);
     json_decref(root);
     return st;
 }

@@ -221,7 +221,7 @@ static Status compare_tensors(const AdapterFolder *a, const ParamList *params)
     }
     TRY_GOTO(findings_finish(&bad), st, done);
     if (bad.count > 0)
-        st = FAIL(LT_E_INPUT, "%s: the adapter does not fit %s and this base; is it of another model? %s", a->path, CONFIG, bad.text.data);
+        st = FAIL(LT_E_INPUT, "%s: the adapter does not fit the base; was it made on another model? %s", a->path, bad.text.data);
 done:
     strbuf_release(&name);
     map_release(&known);

@@ -14,7 +14,7 @@ static Status refuse_other_folders(const char *folder)
     strbuf_init(&path);
     TRY_GOTO(path_join(&path, folder, "adapter_config.json"), st, done);
     if (file_exists(path.data)) {
-        st = FAIL(LT_E_INPUT, "%s: this is a PEFT adapter (adapter_config.json), and adapters cannot be read yet; merge it into its base first",
+        st = FAIL(LT_E_INPUT, "%s: expected a model, found a PEFT adapter (adapter_config.json)",
                   folder);
         goto done;
     }

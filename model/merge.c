@@ -1,0 +1,94 @@
+#include "model/merge.h"
+
+/* What may belong to a tokenizer; transformers reads whichever are there. */
+static const char *const tokenizer_files[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
+    "chat_template.json", "chat_template.jinja",
+};
+enum { COPY_MAX_BYTES = 1 << 30 };
+
+DType merge_stored_dtype(const Checkpoint *base)
+{
+    DType all = LT_F32, one;
+    bool first = true;
+
+    for (size_t f = 0; f < base->set.n_file; f++)
+        for (size_t i = 0; i < base->set.file[f].n_tensor; i++) {
+            if (!st_dtype(&base->set.file[f].tensor[i], &one) || (!first && one != all))
+                return LT_F32;
+            all = one;
+            first = false;
+        }
+    return all;
+}
+
+static Status has_file(const char *folder, const char *name, bool *out)
+{
+    StrBuf path;
+
+    strbuf_init(&path);
+    const Status st = path_join(&path, folder, name);
+    *out = st == LT_OK && file_exists(path.data);
+    strbuf_release(&path);
+    return st;
+}
+
+static Status copy_file(const char *to, const char *from, const char *name)
+{
+    StrBuf path, text;
+    Status st;
+
+    strbuf_init(&path);
+    strbuf_init(&text);
+    TRY_GOTO(path_join(&path, from, name), st, done);
+    if (!file_exists(path.data))
+        goto done;
+    TRY_GOTO(file_read(path.data, COPY_MAX_BYTES, &text), st, done);
+    TRY_GOTO(path_join(&path, to, name), st, done);
+    st = file_write_atomic(path.data, text.data != NULL ? text.data : "", text.len);
+done:
+    strbuf_release(&text);
+    strbuf_release(&path);
+    return st;
+}
+
+static Status copy_tokenizer(const Variant *v, const char *folder)
+{
+    const char *from = v->base.path;
+    bool own;
+
+    TRY(has_file(v->folder->path, "tokenizer.json", &own));
+    if (own)
+        from = v->folder->path;
+    for (size_t i = 0; i < sizeof tokenizer_files / sizeof *tokenizer_files; i++)
+        TRY(copy_file(folder, from, tokenizer_files[i]));
+    return copy_file(folder, v->base.path, "generation_config.json");
+}
+
+/* Writing into what is being read would destroy it, and the base's other shards would no longer belong to it. */
+static Status refuse_own_folder(const char *folder, const char *source)
+{
+    FileId a, b;
+
+    if (!dir_exists(folder))
+        return LT_OK;
+    TRY(file_id(folder, &a));
+    TRY(file_id(source, &b));
+    if (a.device != b.device || a.inode != b.inode)
+        return LT_OK;
+    return FAIL(LT_E_USAGE, "%s: expected another folder than that of the base or the adapter", folder);
+}
+
+Status merge_write(Variant *v, Device *dev, DType dtype, const char *folder)
+{
+    const LoadOptions load = {.dtype = dtype};
+    ModelShelf none = {0};
+
+    BUG_IF(v->folder == NULL);
+    TRY(refuse_own_folder(folder, v->base.path));
+    TRY(refuse_own_folder(folder, v->folder->path));
+    TRY(variant_load(v, &none, dev, &load, ADAPTER_MERGED));
+    TRY(dir_make(folder));
+    TRY(copy_tokenizer(v, folder)); /* the weights come last: a folder with them is whole */
+    return model_save(v->model, folder);
+}
