@@ -130,6 +130,14 @@ static Status read_numbers(ModelConfig *cfg, const JsonAt *root, const JsonAt *d
     return LT_OK;
 }
 
+/* 8 and 8.0 are the same number. */
+static bool same_value(const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b))
+        return !(json_number_value(a) < json_number_value(b)) && !(json_number_value(a) > json_number_value(b));
+    return json_equal(a, b);
+}
+
 /* A key that only one of them has is no contradiction: rope_theta stands beside rope_scaling, and in rope_parameters. */
 static bool contradict(const JsonAt *a, const JsonAt *b)
 {
@@ -142,7 +150,7 @@ static bool contradict(const JsonAt *a, const JsonAt *b)
     json_object_foreach (a->value, key, value) {
         json_t *other = json_object_get(b->value, key);
 
-        if (other != NULL && strcmp(key, "type") != 0 && strcmp(key, "rope_type") != 0 && !json_equal(value, other))
+        if (other != NULL && strcmp(key, "type") != 0 && strcmp(key, "rope_type") != 0 && !same_value(value, other))
             return true;
     }
     return false;

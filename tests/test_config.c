@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
 #include "core/file.h"
-#include "model/config.h"
+#include "tests/config_text.h"
 
 #include <stdio.h>
 
@@ -9,38 +9,6 @@
 #define MISTRAL "\"architectures\":[\"MistralForCausalLM\"]"
 #define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"],\"num_key_value_heads\":2"
 #define QWEN3 "\"architectures\":[\"Qwen3ForCausalLM\"],\"num_key_value_heads\":2"
-#define LONGROPE "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1.1,1.2,1.3],\"long_factor\":[1,2,4,8]"
-
-/* Members every file here needs; the tests put their own before it, and JSON refuses doubles, so `without` can drop one. */
-static const struct {
-    const char *key, *member;
-} basis[] = {
-    {"architectures", "\"architectures\":[\"LlamaForCausalLM\"]"},
-    {"vocab_size", "\"vocab_size\":64"},
-    {"hidden_size", "\"hidden_size\":32"},
-    {"intermediate_size", "\"intermediate_size\":48"},
-    {"num_hidden_layers", "\"num_hidden_layers\":2"},
-    {"num_attention_heads", "\"num_attention_heads\":4"},
-};
-enum { N_BASIS = sizeof basis / sizeof *basis };
-
-/* Parses the basis without one key (NULL: whole) and with `more` members ("" or `"key":value,...`). */
-static Status parse(ModelConfig *cfg, const char *without, const char *more)
-{
-    StrBuf text;
-    Status st;
-
-    strbuf_init(&text);
-    strbuf_add_text(&text, "{\"use_cache\":true");
-    for (int i = 0; i < N_BASIS; i++)
-        if (without == NULL || strcmp(without, basis[i].key) != 0)
-            strbuf_addf(&text, ",%s", basis[i].member);
-    strbuf_addf(&text, "%s%s}", more[0] == '\0' ? "" : ",", more);
-    CHECK_OK(strbuf_status(&text));
-    st = config_parse(cfg, strbuf_str(&text), "config.json");
-    strbuf_release(&text);
-    return st;
-}
 
 /* Parses an architecture with `members`, number of heads among them, in a model of n_layer layers. */
 static Status parse_sizes(ModelConfig *cfg, int n_layer, const char *members)
@@ -58,7 +26,7 @@ static void test_config_fills_defaults_of_the_architecture(void **state)
     ModelConfig cfg;
 
     (void)state;
-    CHECK_OK(parse(&cfg, NULL, ""));
+    CHECK_OK(config_text_parse(&cfg, NULL, ""));
     assert_string_equal(cfg.arch->name, "LlamaForCausalLM");
     assert_int_equal(cfg.num_key_value_heads, 4);
     assert_int_equal(cfg.head_dim, 8);
@@ -79,7 +47,7 @@ static void test_config_reads_what_is_written(void **state)
     ModelConfig cfg;
 
     (void)state;
-    CHECK_OK(parse(&cfg, NULL,
+    CHECK_OK(config_text_parse(&cfg, NULL,
                    "\"num_key_value_heads\":2,\"head_dim\":24.0,\"rms_norm_eps\":1e-5,\"attention_bias\":true,\"mlp_bias\":true,"
                    "\"tie_word_embeddings\":true,\"eos_token_id\":[7,9],\"bos_token_id\":null,\"pad_token_id\":3,\"dtype\":\"bfloat16\","
                    "\"max_position_embeddings\":77,\"rope_theta\":5e5"));
@@ -100,9 +68,9 @@ static void test_config_takes_model_type_without_architectures(void **state)
     ModelConfig cfg;
 
     (void)state;
-    CHECK_OK(parse(&cfg, "architectures", "\"model_type\":\"llama\""));
+    CHECK_OK(config_text_parse(&cfg, "architectures", "\"model_type\":\"llama\""));
     assert_string_equal(cfg.arch->name, "LlamaForCausalLM");
-    CHECK_FAILS(parse(&cfg, "architectures", "\"model_type\":\"gpt2\""), LT_E_INPUT, "gpt2");
+    CHECK_FAILS(config_text_parse(&cfg, "architectures", "\"model_type\":\"gpt2\""), LT_E_INPUT, "gpt2");
 }
 
 /* Missing keys fall back to the defaults of the architecture, not to one default for all. */
@@ -179,60 +147,6 @@ static void test_config_finds_the_window_of_every_layer(void **state)
             assert_int_equal(config_window(&cfg, layer), cases[i].window[layer]);
             assert_int_equal(config_window(&again, layer), cases[i].window[layer]);
         }
-    }
-}
-
-static void test_config_reads_longrope(void **state)
-{
-    ModelConfig cfg;
-
-    (void)state;
-    CHECK_OK(parse(&cfg, NULL, "\"max_position_embeddings\":512," LONGROPE ",\"original_max_position_embeddings\":64}"));
-    assert_int_equal(cfg.rope.type, ROPE_LONGROPE);
-    assert_int_equal(cfg.rope.original_max_position, 64);
-    check_close("factor", cfg.rope.factor, 8, 0, 0);
-    check_close("short", cfg.rope.short_factor[1], 1.1, 0, 0);
-    check_close("long", cfg.rope.long_factor[3], 8, 0, 0);
-    CHECK_OK(parse(&cfg, NULL, "\"max_position_embeddings\":512," LONGROPE ",\"factor\":3,\"attention_factor\":1.5},"
-                               "\"original_max_position_embeddings\":128"));
-    assert_int_equal(cfg.rope.original_max_position, 128);
-    check_close("factor", cfg.rope.factor, 3, 0, 0);
-    check_close("attention_factor", cfg.rope.attention_factor, 1.5, 0, 0);
-}
-
-static void test_config_prefers_rope_scaling_and_rope_type(void **state)
-{
-    ModelConfig cfg;
-
-    (void)state;
-    CHECK_OK(parse(&cfg, NULL,
-                   "\"rope_theta\":700.0,\"rope_scaling\":{\"type\":\"yarn\",\"rope_type\":\"linear\",\"factor\":4},"
-                   "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":900.0}"));
-    assert_int_equal(cfg.rope.type, ROPE_LINEAR);
-    check_close("factor", cfg.rope.factor, 4, 0, 0);
-    check_close("rope_theta", cfg.rope.theta, 700, 0, 0);
-    CHECK_OK(parse(&cfg, NULL, "\"rope_scaling\":null,\"rope_theta\":700.0,\"rope_parameters\":{\"rope_theta\":900.0}"));
-    check_close("rope_theta", cfg.rope.theta, 900, 0, 0);
-}
-
-static void test_config_finds_the_original_context(void **state)
-{
-    static const char *const llama3 = "\"max_position_embeddings\":512,\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,"
-                                      "\"low_freq_factor\":1,\"high_freq_factor\":4";
-    static const struct {
-        const char *tail;
-        int64_t original;
-    } cases[] = {{"}", 512}, {",\"original_max_position_embeddings\":64}", 64},
-                 {",\"original_max_position_embeddings\":64},\"original_max_position_embeddings\":128", 128}};
-    ModelConfig cfg;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char text[512];
-
-        snprintf(text, sizeof text, "%s%s", llama3, cases[i].tail);
-        CHECK_OK(parse(&cfg, NULL, text));
-        assert_int_equal(cfg.rope.original_max_position, cases[i].original);
     }
 }
 
@@ -313,7 +227,7 @@ static void test_config_refuses_and_names_the_key(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        CHECK_FAILS(parse(&cfg, bad[i].without, bad[i].more), LT_E_INPUT, bad[i].named);
+        CHECK_FAILS(config_text_parse(&cfg, bad[i].without, bad[i].more), LT_E_INPUT, bad[i].named);
         assert_int_equal(cfg.vocab_size, 4711);
     }
 }
@@ -383,7 +297,7 @@ static void test_config_write_reads_back_the_same(void **state)
         StrBuf text;
 
         strbuf_init(&text);
-        CHECK_OK(parse(&a, NULL, more[i]));
+        CHECK_OK(config_text_parse(&a, NULL, more[i]));
         CHECK_OK(config_write(&a, LT_F16, &text));
         CHECK_OK(config_parse(&b, strbuf_str(&text), "written"));
         check_same(&a, &b);
@@ -423,9 +337,9 @@ static void test_config_counts_parameters(void **state)
 
     (void)state;
     /* by hand: embedding 64 x 32; a layer: q, k, v, o of 32 x 32, three of 48 x 32, two norms; last norm; head */
-    CHECK_OK(parse(&cfg, NULL, ""));
+    CHECK_OK(config_text_parse(&cfg, NULL, ""));
     assert_int_equal(config_parameter_count(&cfg), 2 * 64 * 32 + 2 * (4 * 32 * 32 + 3 * 48 * 32 + 2 * 32) + 32);
-    CHECK_OK(parse(&cfg, NULL, "\"tie_word_embeddings\":true,\"attention_bias\":true,\"mlp_bias\":true"));
+    CHECK_OK(config_text_parse(&cfg, NULL, "\"tie_word_embeddings\":true,\"attention_bias\":true,\"mlp_bias\":true"));
     assert_int_equal(config_parameter_count(&cfg), 64 * 32 + 2 * (4 * 32 * 32 + 3 * 48 * 32 + 2 * 32 + 4 * 32 + 2 * 48 + 32) + 32);
 }
 
@@ -435,7 +349,7 @@ static void test_config_parse_survives_lack_of_memory(void **state)
     uint64_t before = mem_count();
 
     (void)state;
-    CHECK_OK(parse(&cfg, NULL, "\"eos_token_id\":[3,4]"));
+    CHECK_OK(config_text_parse(&cfg, NULL, "\"eos_token_id\":[3,4]"));
     for (uint64_t n = 1, all = mem_count() - before; n <= all; n++) {
         const int64_t held = mem_held();
         const char *const text = "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":8,\"hidden_size\":4,\"intermediate_size\":4,"
@@ -460,9 +374,6 @@ int main(void)
         cmocka_unit_test(test_config_takes_model_type_without_architectures),
         cmocka_unit_test(test_config_defaults_differ_by_architecture),
         cmocka_unit_test(test_config_finds_the_window_of_every_layer),
-        cmocka_unit_test(test_config_reads_longrope),
-        cmocka_unit_test(test_config_prefers_rope_scaling_and_rope_type),
-        cmocka_unit_test(test_config_finds_the_original_context),
         cmocka_unit_test(test_config_refuses_and_names_the_key),
         cmocka_unit_test(test_config_refuses_what_is_no_object),
         cmocka_unit_test(test_config_write_reads_back_the_same),
