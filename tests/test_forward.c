@@ -24,41 +24,50 @@ static Model *random_model(Device *dev, const ModelConfig *cfg, DType dtype)
 
 /* ---- against double precision --------------------------------------------------------------------------------------------- */
 
-/* The variants of a model, one change each. */
-enum { N_VARIANT = 9 };
-static ModelConfig variant(int k)
-{
-    ModelConfig cfg = ref_model_config();
-    RopeConfig *rope = &cfg.rope;
+/* Every architecture, and every switch of config.json that changes what is computed; sizes as in ref_model_config. */
+static const char *const variants[] = {
+    "\"architectures\":[\"LlamaForCausalLM\"]",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"tie_word_embeddings\":true",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"attention_bias\":true",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"mlp_bias\":true",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"rope_scaling\":{\"type\":\"linear\",\"factor\":3}",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
+    "\"high_freq_factor\":4,\"original_max_position_embeddings\":32}",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":4,"
+    "\"original_max_position_embeddings\":32}",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"max_position_embeddings\":32,\"rope_parameters\":{\"rope_type\":\"dynamic\",\"factor\":2}",
+    "\"architectures\":[\"LlamaForCausalLM\"],\"max_position_embeddings\":32,\"rope_parameters\":{\"rope_type\":\"longrope\",\"factor\":4,"
+    "\"short_factor\":[1,1.5,2],\"long_factor\":[1,3,9]}",
+    "\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":5",
+    "\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":null",
+    "\"architectures\":[\"Qwen2ForCausalLM\"]",
+    "\"architectures\":[\"Qwen2ForCausalLM\"],\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":1",
+    "\"architectures\":[\"Qwen3ForCausalLM\"],\"tie_word_embeddings\":true",
+    "\"architectures\":[\"Qwen3ForCausalLM\"],\"attention_bias\":true,\"sliding_window\":5,\"use_sliding_window\":true,"
+    "\"layer_types\":[\"sliding_attention\",\"full_attention\"]",
+};
+enum { N_VARIANT = sizeof variants / sizeof *variants, DYNAMIC = 7 };
 
-    switch (k) {
-    case 1: cfg.tie_word_embeddings = true; break;
-    case 2: cfg.qkv_bias = cfg.o_bias = true; break;
-    case 3: cfg.mlp_bias = true; break;
-    case 4:
-        rope->type = ROPE_LINEAR;
-        rope->factor = 3;
-        break;
-    case 5:
-        rope->type = ROPE_LLAMA3;
-        rope->factor = 8;
-        rope->low_freq_factor = 1;
-        rope->high_freq_factor = 4;
-        rope->original_max_position = 32;
-        break;
-    case 6:
-        rope->type = ROPE_YARN;
-        rope->factor = 4;
-        rope->beta_fast = 4;
-        rope->beta_slow = 1;
-        rope->truncate = true;
-        rope->original_max_position = 32;
-        break;
-    case 7: cfg.sliding_window = 5; break;
-    case 8: cfg.qk_norm = true; break;
-    default: break;
-    }
+static ModelConfig variant(const char *members)
+{
+    ModelConfig cfg;
+    StrBuf text;
+
+    strbuf_init(&text);
+    strbuf_addf(&text,
+                "{\"vocab_size\":50,\"hidden_size\":20,\"intermediate_size\":28,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+                "\"num_key_value_heads\":2,\"head_dim\":6,\"rms_norm_eps\":1e-5,\"initializer_range\":0.3,%s}",
+                members);
+    CHECK_OK(config_parse(&cfg, strbuf_str(&text), members));
+    strbuf_release(&text);
     return cfg;
+}
+
+/* Tables that depend on the length go on beyond max_position_embeddings: there is nothing but this bound to raise. */
+static void allow_positions(Model *m, int64_t n)
+{
+    if (rope_by_length(&m->cfg))
+        m->rope.n_position = n;
 }
 
 static void test_forward_agrees_with_double_precision(void **state)
@@ -74,9 +83,10 @@ static void test_forward_agrees_with_double_precision(void **state)
     (void)state;
     packed_random_ids(id, N, V, 1);
     for (int k = 0; k < N_VARIANT; k++) {
-        const ModelConfig cfg = variant(k);
+        const ModelConfig cfg = variant(variants[k]);
         Model *m = random_model(dev, &cfg, LT_F32);
 
+        allow_positions(m, N);
         packed_start(&p);
         packed_want_successors(&p, packed_add(&p, id, N, 0, 0), id, N);
         ref_model_logits(m, id, N, want_logits);
@@ -103,44 +113,52 @@ static const DType dtypes[] = {LT_F32, LT_BF16, LT_F16};
 enum { N_DTYPE = sizeof dtypes / sizeof *dtypes };
 
 /* One context with three endings, scored as one batch that shares the context, and as three sequences. */
-static void test_forward_shared_context_changes_no_bit(void **state)
+static void check_sharing(Device *dev, const ModelConfig *cfg, DType dtype)
 {
     enum { CTX = 67, END = 9 };
     static Packed shared, alone;
     int32_t id[CTX + 3 * END], sequence[CTX + END];
     float lp_shared[3 * END], lp_alone[END];
     bool greedy[3 * END];
+    Model *m = random_model(dev, cfg, dtype);
+
+    allow_positions(m, CTX + END);
+    packed_random_ids(id, CTX + 3 * END, cfg->vocab_size, 2);
+    packed_start(&shared);
+    packed_add(&shared, id, CTX, 0, 0);
+    for (int e = 0; e < 3; e++) /* first tokens of all endings hang on the context's last row */
+        packed_want(&shared, CTX - 1, id[CTX + e * END]);
+    for (int e = 0; e < 3; e++) {
+        const int32_t *ending = id + CTX + e * END;
+
+        packed_want_successors(&shared, packed_add(&shared, ending, END, 0, CTX), ending, END);
+    }
+    packed_logprob(m, &shared.batch, lp_shared, greedy);
+    for (int e = 0; e < 3; e++) {
+        memcpy(sequence, id, CTX * sizeof *id);
+        memcpy(sequence + CTX, id + CTX + e * END, END * sizeof *id);
+        packed_start(&alone);
+        packed_add(&alone, sequence, CTX + END, 0, 0);
+        for (int i = 0; i < END; i++)
+            packed_want(&alone, CTX - 1 + i, sequence[CTX + i]);
+        packed_logprob(m, &alone.batch, lp_alone, greedy);
+        assert_memory_equal(&lp_alone[0], &lp_shared[e], sizeof *lp_alone);
+        assert_memory_equal(&lp_alone[1], &lp_shared[3 + e * (END - 1)], (END - 1) * sizeof *lp_alone);
+    }
+    model_free(m);
+}
+
+static void test_forward_shared_context_changes_no_bit(void **state)
+{
     Device *dev = cpu(2);
-    const ModelConfig cfg = ref_model_config();
 
     (void)state;
-    packed_random_ids(id, CTX + 3 * END, cfg.vocab_size, 2);
-    for (int d = 0; d < N_DTYPE; d++) {
-        Model *m = random_model(dev, &cfg, dtypes[d]);
+    for (int k = 0; k < N_VARIANT; k++)
+        for (int d = 0; d < N_DTYPE; d++) {
+            const ModelConfig cfg = variant(variants[k]);
 
-        packed_start(&shared);
-        packed_add(&shared, id, CTX, 0, 0);
-        for (int e = 0; e < 3; e++) /* first tokens of all endings hang on the context's last row */
-            packed_want(&shared, CTX - 1, id[CTX + e * END]);
-        for (int e = 0; e < 3; e++) {
-            const int32_t *ending = id + CTX + e * END;
-
-            packed_want_successors(&shared, packed_add(&shared, ending, END, 0, CTX), ending, END);
+            check_sharing(dev, &cfg, dtypes[d]);
         }
-        packed_logprob(m, &shared.batch, lp_shared, greedy);
-        for (int e = 0; e < 3; e++) {
-            memcpy(sequence, id, CTX * sizeof *id);
-            memcpy(sequence + CTX, id + CTX + e * END, END * sizeof *id);
-            packed_start(&alone);
-            packed_add(&alone, sequence, CTX + END, 0, 0);
-            for (int i = 0; i < END; i++)
-                packed_want(&alone, CTX - 1 + i, sequence[CTX + i]);
-            packed_logprob(m, &alone.batch, lp_alone, greedy);
-            assert_memory_equal(&lp_alone[0], &lp_shared[e], sizeof *lp_alone);
-            assert_memory_equal(&lp_alone[1], &lp_shared[3 + e * (END - 1)], (END - 1) * sizeof *lp_alone);
-        }
-        model_free(m);
-    }
     device_close(dev);
 }
 
@@ -277,13 +295,30 @@ static void test_forward_refuses_bad_tokens(void **state)
     device_close(dev);
 }
 
+static void check_starved(const Model *m, const BatchLimits *limits)
+{
+    const uint64_t before = mem_count();
+    Workspace *ws;
+
+    CHECK_OK(workspace_open(&ws, m, limits));
+    workspace_close(ws);
+    const uint64_t all = mem_count() - before;
+    for (uint64_t n = 1; n <= all; n++) {
+        const int64_t held = mem_held();
+
+        mem_fail_at(n);
+        CHECK_FAILS(workspace_open(&ws, m, limits), LT_E_NOMEM, NULL);
+        mem_fail_at(0);
+        assert_int_equal(mem_held(), held);
+    }
+}
+
 static void test_workspace_plan_is_what_it_takes(void **state)
 {
     Device *dev = cpu(1);
     const ModelConfig cfg = ref_model_config();
     Model *m = random_model(dev, &cfg, LT_BF16);
     const BatchLimits small = {.n_token = 10, .n_segment = 2, .n_pair = 3}, large = {.n_token = 1000, .n_segment = 20, .n_pair = 300}, none = {0};
-    uint64_t before, all;
     Workspace *ws;
 
     (void)state;
@@ -292,18 +327,11 @@ static void test_workspace_plan_is_what_it_takes(void **state)
     assert_true(workspace_bytes(m, &large) > 1000 * 2 * (20 + 20 + 84) + 1000 * 50 * 4);
     CHECK_OK(workspace_open(&ws, m, &none));
     workspace_close(ws);
-    before = mem_count();
-    CHECK_OK(workspace_open(&ws, m, &small));
-    workspace_close(ws);
-    all = mem_count() - before;
-    for (uint64_t n = 1; n <= all; n++) {
-        const int64_t held = mem_held();
-
-        mem_fail_at(n);
-        CHECK_FAILS(workspace_open(&ws, m, &small), LT_E_NOMEM, NULL);
-        mem_fail_at(0);
-        assert_int_equal(mem_held(), held);
-    }
+    check_starved(m, &small);
+    model_free(m);
+    const ModelConfig by_length = variant(variants[DYNAMIC]);
+    m = random_model(dev, &by_length, LT_BF16);
+    check_starved(m, &small);
     model_free(m);
     device_close(dev);
 }
