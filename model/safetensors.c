@@ -319,7 +319,7 @@ Status st_open(StFile *f, const char *path)
 
     if (file.path == NULL)
         return LT_E_NOMEM;
-    file.fd = open(path, O_RDONLY | O_CLOEXEC);
+    file.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* no waiting for whoever writes to a pipe */
     if (file.fd < 0)
         st = FAIL(LT_E_INPUT, "cannot open '%s': %s", path, strerror(errno));
     else

@@ -144,6 +144,10 @@ Status tokenizer_load(Tokenizer **out, const char *folder)
     strbuf_init(&path);
     strbuf_init(&text);
     TRY_GOTO(path_join(&path, folder, "tokenizer.json"), st, done);
+    if (!file_exists(path.data)) {
+        st = FAIL(LT_E_INPUT, "%s: expected a folder with tokenizer.json, found none", folder);
+        goto done;
+    }
     TRY_GOTO(file_read(path.data, FILE_MAX, &text), st, done);
     TRY_GOTO(tokenizer_parse(&t, strbuf_str(&text), path.data), st, done);
     TRY_GOTO(tokenizer_read_folder(t, folder), st, done);
