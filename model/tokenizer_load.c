@@ -266,7 +266,8 @@ static Status read_root(Tokenizer *t, JsonAt root, const TableText *tables, size
     t->decode_joins_by_space = !json_here(json_member(&root, "decoder"));
     fill_byte_tables(t);
     t->cut_at_spaces = !t->byte_level && !t->ignore_merges && may_cut_at_spaces(&t->vocab);
-    return index_added(t);
+    const Status st = index_added(t);
+    return st == LT_E_INPUT ? status_wrap(st, "%s: added_tokens", root.file) : st;
 }
 
 static Status parse(Tokenizer *t, Str json, const char *file)

@@ -131,11 +131,15 @@ Status normal_read(Tokenizer *t, JsonAt at)
 
 Status normal_run(const Tokenizer *t, NormalWork *work, Str in, Str *out)
 {
+    const size_t bytes = in.len;
+
     for (size_t i = 0; i < t->n_normal; i++) {
         StrBuf *next = &work->text[i % 2];
         strbuf_clear(next);
         TRY(t->normal[i].run(&t->normal[i], work, in, next));
         in = strbuf_str(next);
+        if (in.len > text_growth_max(bytes))
+            return text_grew(bytes);
     }
     *out = in;
     return LT_OK;

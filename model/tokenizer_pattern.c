@@ -160,9 +160,15 @@ Status pattern_next(PatternWalk *walk, size_t *begin, size_t *end, bool *found)
     return LT_OK;
 }
 
+Status text_grew(size_t from)
+{
+    return FAIL(LT_E_INPUT, "the tokenizer's replacements turn a text of %zu bytes into more than %zu", from, text_growth_max(from));
+}
+
 Status pattern_replace(const Pattern *pattern, Str text, Str content, StrBuf *out)
 {
     PatternWalk walk = {.pattern = pattern, .text = text, .last_end = SIZE_MAX};
+    const size_t start = out->len;
     size_t begin, end, done = 0;
     bool found;
 
@@ -171,6 +177,8 @@ Status pattern_replace(const Pattern *pattern, Str text, Str content, StrBuf *ou
         if (!found)
             break;
         strbuf_add_str(out, str_slice(text, done, begin));
+        if (out->len - start > text_growth_max(text.len) || content.len > text_growth_max(text.len))
+            return text_grew(text.len);
         strbuf_add_str(out, content);
         done = end;
     }

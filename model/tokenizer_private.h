@@ -158,7 +158,11 @@ typedef struct PatternWalk {
     size_t from, last_end; /* last_end SIZE_MAX: no match yet */
 } PatternWalk;
 Status pattern_next(PatternWalk *walk, size_t *begin, size_t *end, bool *found);
-/* Appends the text with every match replaced. */
+/* Bytes that a text may become on its way: far above what any real tokenizer does to one, and a bound on what a file of a few hundred
+ * bytes can ask for, since replacements in a row multiply. */
+static inline size_t text_growth_max(size_t bytes) { return ((size_t)16 << 10) + 64 * bytes; }
+Status text_grew(size_t from);
+/* Appends the text with every match replaced. LT_E_INPUT if that takes more than text_growth_max. */
 Status pattern_replace(const Pattern *pattern, Str text, Str content, StrBuf *out);
 
 /* ---- normalizers: tokenizer_normal.c ---- */

@@ -5,6 +5,7 @@ struct StreamDecoder {
     const Tokenizer *t;
     bool skip_special;
     bool begun; /* a token of this text has come */
+    size_t bytes; /* of the tokens of this text */
     PieceList list[2];
     DecodeState state[STEPS_MAX];
 };
@@ -55,10 +56,13 @@ static Status feed(StreamDecoder *d, const int32_t *id, size_t n, bool last, Str
 
     clear_list(&d->list[now]);
     TRY(list_tokens(d, id, n, &d->list[now]));
+    d->bytes += d->list[now].text.len;
     for (size_t i = 0; i < d->t->n_decode; i++) {
         clear_list(&d->list[1 - now]);
         TRY(run_step(&d->t->decode[i], &d->state[i], &d->list[now], last, &d->list[1 - now]));
         now = 1 - now;
+        if (d->list[now].text.len > text_growth_max(d->bytes))
+            return text_grew(d->bytes);
     }
     strbuf_add_str(out, strbuf_str(&d->list[now].text));
     return strbuf_status(out);
@@ -102,6 +106,7 @@ Status stream_decoder_flush(StreamDecoder *d, StrBuf *out)
 {
     TRY(feed(d, NULL, 0, true, out));
     d->begun = false;
+    d->bytes = 0;
     for (size_t i = 0; i < STEPS_MAX; i++) {
         strbuf_clear(&d->state[i].held);
         d->state[i].seen = 0;
