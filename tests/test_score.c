@@ -149,7 +149,7 @@ static void test_score_writes_once_and_prints_again(void **state)
     CHECK_OK(run_score(&options, &first));
     assert_int_equal(count_records(out), 2 * LIMIT);
     CHECK_OK(tsv_read(&table, path_in(out, "results.tsv")));
-    assert_int_equal(table.n_row, 3); /* acc; acc and acc_norm */
+    assert_int_equal(table.n_row, 4); /* acc; acc, acc_norm and our acc_bytes */
     tsv_release(&table);
     json_t *run = load_run_file(out);
     assert_string_equal(json_string_value(json_object_get(run, "status")), "done");
@@ -277,7 +277,7 @@ static void test_score_goes_past_a_bad_checkpoint(void **state)
     options.n_checkpoint = 2;
     CHECK_FAILS(run_score(&options, &text), LT_E_FAIL, "1 of 2 checkpoints");
     CHECK_OK(tsv_read(&table, path_in(out, "results.tsv")));
-    assert_int_equal(table.n_row, 3);
+    assert_int_equal(table.n_row, 4);
     assert_string_equal(tsv_get(&table, 0, "label"), "model");
     tsv_release(&table);
 

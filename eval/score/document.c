@@ -195,15 +195,18 @@ static Status put_own_task(json_t *own, const TaskResult *t)
 {
     const TaskPlan *plan = t->plan;
     const DigestHex data = digest_hex(&plan->scored.digest), pool = digest_hex(&plan->pool.digest);
-    json_t *intervals, *task = json_pack("{s:s, s:s, s:s, s:s, s:s, s:[I, I], s:I}", "key", t->key.text, "profile", plan->profile.name, "split", plan->split, "bos",
+    json_t *intervals, *own_metrics, *task = json_pack("{s:s, s:s, s:s, s:s, s:s, s:[I, I], s:I}", "key", t->key.text, "profile", plan->profile.name, "split", plan->split, "bos",
                              bos_name(plan->profile.bos), "data_sha256", data.text, "items", (json_int_t)plan->first,
                              (json_int_t)(plan->first + plan->count - 1), "truncated_requests", (json_int_t)t->n_truncated);
 
     TRY(json_put(own, plan->task->name, task));
     if (plan->profile.shots > 0)
         TRY(json_put(task, "shot_data_sha256", json_string(pool.text)));
+    TRY(put_object(task, "own_metrics", &own_metrics));
+    for (int m = t->n_metric; m < t->n_all; m++)
+        TRY(json_put(own_metrics, t->metric[m].metric, json_pack("{s:f, s:o}", "value", t->metric[m].value, "stderr", error_json(t->metric[m].stderr_mean))));
     TRY(put_object(task, "wilson_95", &intervals));
-    for (int m = 0; m < t->n_metric; m++)
+    for (int m = 0; m < t->n_all; m++)
         TRY(json_put(intervals, t->metric[m].metric, json_pack("[f, f]", t->metric[m].ci.low, t->metric[m].ci.high)));
     return LT_OK;
 }

@@ -7,6 +7,23 @@ enum { RESULTS_MAX_BYTES = 64 << 20 };
 
 /* ---- one task's numbers ------------------------------------------------------------------------------------------------- */
 
+/* Scores the task by each named metric; how many there were. value: scratch for the items' values. */
+static int add_metrics(TaskResult *r, const char *const *metric, double *value)
+{
+    const TaskPlan *plan = r->plan;
+    int n = 0;
+
+    for (; metric[n] != NULL; n++) {
+        for (int64_t i = 0; i < plan->count; i++) {
+            const ChoiceScore s = choice_score(&plan->scored.doc[plan->first + i], &r->record[i]);
+            value[i] = choice_metric(&s, metric[n]);
+        }
+        BUG_IF(r->n_all == RESULT_MAX_METRICS);
+        r->metric[r->n_all++] = metric_summary(metric[n], value, (size_t)plan->count);
+    }
+    return n;
+}
+
 Status task_result_make(TaskResult *r, const TaskPlan *plan, const RecordStore *records, const DigestHex *key)
 {
     double *value = NULL;
@@ -24,13 +41,8 @@ Status task_result_make(TaskResult *r, const TaskPlan *plan, const RecordStore *
         r->record[i] = *record;
         r->n_truncated += record->truncated;
     }
-    for (const char *const *metric = plan->task->metric; *metric != NULL && r->n_metric < RESULT_MAX_METRICS; metric++) {
-        for (int64_t i = 0; i < plan->count; i++) {
-            const ChoiceScore s = choice_score(&plan->scored.doc[plan->first + i], &r->record[i]);
-            value[i] = choice_metric(&s, *metric);
-        }
-        r->metric[r->n_metric++] = metric_summary(*metric, value, (size_t)plan->count);
-    }
+    r->n_metric = add_metrics(r, plan->task->metric, value);
+    add_metrics(r, plan->task->own_metric, value);
     mem_free(value);
     return LT_OK;
 failed:

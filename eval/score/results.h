@@ -8,14 +8,14 @@
 #include "eval/score/metrics.h"
 #include "eval/score/plan.h"
 
-enum { RESULT_MAX_METRICS = 4 };
+enum { RESULT_MAX_METRICS = 8 };
 
 typedef struct TaskResult {
     const TaskPlan *plan;
     DigestHex key;
     ScoreRecord *record; /* [plan->count] */
-    MetricSummary metric[RESULT_MAX_METRICS];
-    int n_metric;
+    MetricSummary metric[RESULT_MAX_METRICS]; /* lm-eval's of the task, then ours */
+    int n_metric, n_all;                      /* lm-eval's; with ours */
     int64_t n_truncated; /* requests that lost tokens on the left */
 } TaskResult;
 

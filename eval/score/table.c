@@ -117,7 +117,7 @@ Status table_update(const char *path, const ScoreResult *r)
     TRY_GOTO(file_exists(path) ? tsv_read(&old, path) : tsv_init(&old, columns, N_COLUMN), st, done);
     TRY_GOTO(tsv_init(&fresh, columns, N_COLUMN), st, done);
     for (size_t i = 0; i < r->n_task; i++)
-        for (int m = 0; m < r->task[i].n_metric; m++)
+        for (int m = 0; m < r->task[i].n_all; m++)
             TRY_GOTO(add_row(&fresh, r, &r->task[i], &r->task[i].metric[m]), st, done);
     TRY_GOTO(merge_rows(&old, &fresh, &changed), st, done);
     if (changed)
@@ -284,7 +284,7 @@ static Status put_metrics(json_t *results, const TaskResult *t)
     json_t *metrics = json_object();
 
     TRY(json_put(results, t->plan->task->name, metrics));
-    for (int i = 0; i < t->n_metric; i++) {
+    for (int i = 0; i < t->n_all; i++) {
         const MetricSummary *m = &t->metric[i];
         TRY(json_put(metrics, m->metric, json_pack("{s:f, s:o, s:f, s:f, s:I}", "value", m->value, "stderr", number_json(m->stderr_mean), "ci_low",
                                                    m->ci.low, "ci_high", m->ci.high, "n", (json_int_t)m->n)));

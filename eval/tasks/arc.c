@@ -93,6 +93,7 @@ const Task task_arc_challenge = {
     .shot_split = "train",
     .draws_one_more = false,
     .metric = {"acc", "acc_norm"},
+    .own_metric = {"acc_bytes"},
     .split = {{"test", {"test", "ARC-Challenge-Test"}},
               {"validation", {"validation", "ARC-Challenge-Dev", "dev", "val"}},
               {"train", {"train", "ARC-Challenge-Train"}}},

@@ -153,6 +153,7 @@ const Task task_hellaswag = {
     .shot_split = "train",
     .draws_one_more = true,
     .metric = {"acc", "acc_norm"},
+    .own_metric = {"acc_bytes"},
     .split = {{"validation", {"validation", "hellaswag_val", "val", "dev"}}, {"train", {"train", "hellaswag_train"}}},
     .read = read_row,
     .sample_doc = sample_doc,

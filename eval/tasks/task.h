@@ -37,7 +37,8 @@ typedef struct Task {
     const char *score_split, *shot_split; /* "validation", "train" */
     /* lm-eval draws n+1 shots and drops the scored row where its files name no split to keep apart (HellaSwag, WinoGrande). */
     bool draws_one_more;
-    const char *metric[4];  /* "acc", "acc_norm", "acc_bytes"; NULL-terminated */
+    const char *metric[4];  /* those lm-eval lists for the task: "acc", "acc_norm"; NULL-terminated */
+    const char *own_metric[4]; /* computed besides: in results.tsv, --json and under "lethe", never among lm-eval's keys */
     TaskSplit split[3];
     /* The row's check and its texts, which go into the arena or borrow from the row: LT_E_INPUT names file, line, field. */
     Status (*read)(JsonAt row, Arena *text, Doc *out);
