@@ -136,6 +136,7 @@ static Status load_merged(Variant *v, ModelShelf *shelf, Device *dev, const Load
 
 Status variant_load(Variant *v, ModelShelf *shelf, Device *dev, const LoadOptions *options, AdapterUse use)
 {
+    BUG_IF(v->adapter != NULL || v->owns_model);
     if (v->folder != NULL && use == ADAPTER_MERGED)
         return load_merged(v, shelf, dev, options);
     TRY(take_from_shelf(v, shelf, dev, options));
