@@ -28,17 +28,23 @@ static void check_doc(const Task *task, const Doc *doc)
         json_decref(shown);
 }
 
+static size_t count_tasks(void)
+{
+    size_t n = 0;
+
+    while (tasks[n] != NULL)
+        n++;
+    return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const int64_t held = mem_held();
-    size_t n_task = 0;
     DataSet set;
 
-    while (tasks[n_task] != NULL)
-        n_task++;
     if (size == 0)
         return 0;
-    const Task *task = tasks[data[0] % n_task];
+    const Task *task = tasks[data[0] % count_tasks()];
     if (fuzz_succeeded(dataset_open(&set, task, fuzz_file(fuzz_str(data + 1, size - 1))))) {
         BUG_IF(set.n_doc == 0 || set.task != task);
         for (size_t i = 0; i < set.n_doc; i++)
@@ -49,25 +55,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
+/* Of the bytes that mean this task, a digit. */
 static void add_rows(SeedList *out, const char *task, const StrBuf *rows)
 {
-    for (size_t i = 0; tasks[i] != NULL; i++)
-        if (strcmp(tasks[i]->name, task) == 0) {
-            StrBuf text;
+    const size_t n = count_tasks();
+    StrBuf text;
 
-            strbuf_init(&text);
-            /* Of the numbers that mean this task, the digits are the readable ones. */
-            for (int digit = '0'; digit <= '9' && text.len == 0; digit++) {
-                size_t n_task = 0;
-
-                while (tasks[n_task] != NULL)
-                    n_task++;
-                if ((size_t)digit % n_task == i)
-                    strbuf_add_char(&text, (char)digit);
-            }
-            strbuf_add_str(&text, strbuf_str(rows));
-            seed_add_buf(out, &text);
-        }
+    strbuf_init(&text);
+    for (char digit = '0'; digit <= '9' && text.len == 0; digit++)
+        if (strcmp(tasks[(size_t)digit % n]->name, task) == 0)
+            strbuf_add_char(&text, digit);
+    strbuf_add_str(&text, strbuf_str(rows));
+    seed_add_buf(out, &text);
 }
 
 static void add_world(SeedList *out)
@@ -93,7 +92,10 @@ static void add_world(SeedList *out)
 static void add_gzip(SeedList *out, Str text)
 {
     uint8_t packed[512] = {'0'};
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)text.data, .avail_in = (uInt)text.len, .next_out = packed + 1, .avail_out = sizeof packed - 1};
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)text.data, /* zlib only reads it */
+                  .avail_in = (uInt)text.len,
+                  .next_out = packed + 1,
+                  .avail_out = sizeof packed - 1};
 
     BUG_IF(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY) != Z_OK || deflate(&z, Z_FINISH) != Z_STREAM_END);
     seed_add(out, packed, 1 + z.total_out);

@@ -24,7 +24,8 @@ static void close_all(void)
 static void open_all(void)
 {
     static const char more[] = ", \"ab\": 256, \"abab\": 257, \"\\u0120a\": 258, \"\\u0120\\u0120\": 259, \"aa\": 260, \"aaa\": 261";
-    static const char merges[] = "[[\"\\u0120\", \"\\u0120\"], [\"a\", \"a\"], [\"a\", \"b\"], [\"ab\", \"ab\"], [\"\\u0120\", \"a\"], [\"aa\", \"a\"]]";
+    static const char merges[] =
+        "[[\"\\u0120\", \"\\u0120\"], [\"a\", \"a\"], [\"a\", \"b\"], [\"ab\", \"ab\"], [\"\\u0120\", \"a\"], [\"aa\", \"a\"]]";
     StrBuf json[N_TOKENIZER];
 
     tiny_bytes_json(&json[0], &(TinyFile){.vocab = more, .merges = merges});
@@ -69,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_text_seeds(SeedList *out)
 {
     seed_add_text(out, "abab aaaa  ab <s>  ab c\n\n\tI'll say 12,345.");
-    seed_add_text(out, "caf\xc3\xa9 e\xcc\x81\xcc\xa7 \xe2\x96\x81\xe2\x96\x81 a\xe2\x96\x81 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8 \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb");
+    seed_add_text(out, "caf\xc3\xa9 e\xcc\x81\xcc\xa7 \xe2\x96\x81\xe2\x96\x81 a\xe2\x96\x81 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8 "
+                       "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb");
     seed_add_text(out, "");
     seed_add_text(out, "\xed\xa0\x80 \xf4\x90\x80\x80 \xc0\x80");
     seed_add(out, "a\0b \0\0", 6);

@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 void fuzz_tokenizer_config_seeds(SeedList *out)
 {
-    seed_add_text(out, "{\"bos_token\": \"<s>\", \"eos_token\": null, \"pad_token\": {\"content\": \"b\", \"lstrip\": false}, \"model_max_length\": 2048}");
+    seed_add_text(out, "{\"bos_token\": \"<s>\", \"eos_token\": null, "
+                       "\"pad_token\": {\"content\": \"b\", \"lstrip\": false}, \"model_max_length\": 2048}");
     seed_add_text(out, "{\"model_max_length\": 1000000000000000019884624838656, \"chat_template\": \"{{ x }}\"}");
     seed_add_text(out, "{\"chat_template\": [{\"name\": \"tool\", \"template\": \"t\"}, {\"name\": \"default\", \"template\": \"d\"}]}");
     seed_add_text(out, "{\"model_max_length\": 1e400, \"added_tokens_decoder\": {\"0\": {\"content\": \"a\"}}}");
