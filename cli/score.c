@@ -11,11 +11,11 @@ static const char *const bos_choices[] = {"auto", "yes", "no", NULL}; /* as BosR
 
 typedef struct ScoreLine {
     CommonOptions common;
-    const char *tasks, *out, *profile, *shots, *items, *split, *tokenizer;
+    const char *tasks, *out, *profile, *shots, *items, *split, *tokenizer, *base;
     OptionList data;
     int64_t limit, max_length, batch_tokens, show_prompts;
     int bos;
-    bool fresh, rehash;
+    bool fresh, rehash, merge;
 } ScoreLine;
 
 static const Option score_options[] = {
@@ -38,11 +38,15 @@ static const Option score_options[] = {
      .help = "results.tsv, lm-eval's files a checkpoint, and the log that a repeated command goes on from"},
     {.name = "tokenizer", .kind = OPTION_TEXT, .value = "DIR", .offset = offsetof(ScoreLine, tokenizer),
      .help = "folder with the tokenizer.json to use (default: each checkpoint's own)"},
+    {.name = "base", .kind = OPTION_TEXT, .value = "CKPT", .offset = offsetof(ScoreLine, base),
+     .help = "the model that the adapters among CKPT... change (default: the one each adapter names)"},
     {.name = "fresh", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, fresh), .help = "score again what the log already holds"},
     {.name = "rehash", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, rehash), .help = "do not trust remembered file hashes"},
 
     {.name = "max-length", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, max_length), .min = 2, .max = 0x1p31, .group = "How",
      .help = "tokens the model may read at once; longer prompts lose their beginning (default: the model's)"},
+    {.name = "merge", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, merge),
+     .help = "add adapters to the weights of their base instead of applying them on top"},
     {.name = "bos", .kind = OPTION_CHOICE, .offset = offsetof(ScoreLine, bos), .choices = bos_choices,
      .help = "whether prompts begin with the BOS token; auto: as the tokenizer's file says (default auto)"},
     {.name = "batch-tokens", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, batch_tokens), .min = 1, .max = 1 << 24,
@@ -91,6 +95,8 @@ static Status score_verb_run(void *options, const char *const *argument, size_t 
         .tasks = line->tasks,
         .out = line->out,
         .tokenizer = line->tokenizer,
+        .base = line->base,
+        .merge = line->merge,
         .limit = line->limit,
         .max_length = line->max_length,
         .bos = (BosRule)line->bos,

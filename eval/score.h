@@ -22,6 +22,8 @@ typedef struct ScoreOptions {
     size_t n_checkpoint;
     const char *tasks;        /* "hellaswag,winogrande" */
     const char *data, *out, *tokenizer;
+    const char *base;         /* of the adapters among the checkpoints; NULL: the one each names */
+    bool merge;               /* adapters merged into their base instead of on top of it */
     TaskSettings data_file, shots, split, items, profile; /* data_file: "task" or "task.train" */
     int64_t limit;            /* 0: all */
     int64_t max_length;       /* 0: the model's */

@@ -12,6 +12,7 @@
 typedef struct Session {
     Device *dev;
     const ScoreOptions *options;
+    ModelShelf shelf;
     ScorePlan plan;
     CheckpointName *name; /* a checkpoint each */
     RecordStore records;
@@ -83,7 +84,7 @@ static Status score_opened(Session *s, Subject *subject, size_t i)
     const Digest tokenizer = tokenizer_digest(subject->tokenizer);
     TRY(subject_result(subject, &s->records, clock_s() - start, &result));
     TRY_GOTO(write_files(s, i, &result), st, done);
-    TRY_GOTO(runfile_checkpoint(&s->run, i, &subject->digest, &tokenizer), st, done);
+    TRY_GOTO(runfile_checkpoint(&s->run, i, &result, &tokenizer), st, done);
     TRY_GOTO(table_update(s->table_path.data, &result), st, done);
     st = print_result(s, &result);
 done:
@@ -95,7 +96,7 @@ static Status score_checkpoint(Session *s, size_t i)
 {
     Subject subject;
 
-    TRY(subject_open(&subject, s->dev, s->options, &s->plan, &s->name[i], s->options->checkpoint[i]));
+    TRY(subject_open(&subject, s->dev, &s->shelf, s->options, &s->plan, &s->name[i], s->options->checkpoint[i]));
     const Status st = score_opened(s, &subject, i);
     subject_close(&subject);
     return st;
@@ -181,6 +182,7 @@ Status score_run(Device *dev, const ScoreOptions *options)
     Status st = open_session(&s);
     if (st == LT_OK)
         st = score_all(&s);
+    shelf_clear(&s.shelf);
     st = first_of(st, record_log_close(&s.log));
     st = first_of(st, runfile_end(&s.run, st));
     if (s.document != NULL)

@@ -190,7 +190,7 @@ static const BadInput bad_inputs[] = {
     {"overlapping tensors", overlapping_tensors, IN_MODEL, 3, {"/model/model.safetensors", "'b'"}},
     {"NaN weight", nan_weight, IN_MODEL, 3, {"/model/model.safetensors", "nan"}},
     {"pickle weights", pickle_weights, IN_MODEL, 3, {"/model", "pytorch_model.bin", "safetensors"}},
-    {"no tokenizer", no_tokenizer, IN_MODEL, 3, {"/model/tokenizer.json"}},
+    {"no tokenizer", no_tokenizer, IN_MODEL, 3, {"/model: expected tokenizer.json"}},
     {"foreign tokenizer", foreign_tokenizer, IN_MODEL, 3, {"/model/tokenizer.json", "model", "Unigram"}},
     {"row without a field", row_without_endings, IN_DATA, 3, {"/hellaswag/validation.jsonl:2", "endings", "expected", "found nothing"}},
     {"row of invalid UTF-8", row_of_bad_utf8, IN_DATA, 3, {"/hellaswag/validation.jsonl:2", "0xff"}},

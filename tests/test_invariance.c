@@ -225,17 +225,19 @@ static void score_real(const char *model, const char *data, int32_t budget, int 
     RecordLog log = {.folder = test_folder()};
     CheckpointName *name;
     ScorePlan plan;
+    ModelShelf shelf = {0};
     Subject subject;
     Device *dev;
 
     CHECK_OK(device_open(&dev, "cpu", n_thread));
     CHECK_OK(plan_make(&plan, &options));
     CHECK_OK(names_make(&name, &model, 1));
-    CHECK_OK(subject_open(&subject, dev, &options, &plan, name, model));
+    CHECK_OK(subject_open(&subject, dev, &shelf, &options, &plan, name, model));
     map_init(&records->index);
     CHECK_OK(subject_score(&subject, records, &log));
     CHECK_OK(record_log_close(&log));
     subject_close(&subject);
+    shelf_clear(&shelf);
     names_free(name, 1);
     plan_release(&plan);
     device_close(dev);

@@ -282,7 +282,7 @@ static void test_score_goes_past_a_bad_checkpoint(void **state)
     tsv_release(&table);
 
     options.n_checkpoint = 1; /* alone, its own trouble is the answer */
-    CHECK_FAILS(run_score(&options, &text), LT_E_INPUT, "config.json");
+    CHECK_FAILS(run_score(&options, &text), LT_E_INPUT, "model.safetensors");
     strbuf_release(&text);
 }
 

@@ -127,6 +127,7 @@ static void score_file(const GoldenFile *file, const GoldenRows *rows, const Sco
     const char *const path = options->checkpoint[0];
     CheckpointName *name;
     ScorePlan plan;
+    ModelShelf shelf = {0};
     Subject subject;
     RecordStore records = {0};
     RecordLog log = {.folder = test_folder()};
@@ -137,7 +138,7 @@ static void score_file(const GoldenFile *file, const GoldenRows *rows, const Sco
     CHECK_OK(device_open(&dev, "cpu", 0));
     CHECK_OK(plan_make(&plan, options));
     CHECK_OK(names_make(&name, &path, 1));
-    CHECK_OK(subject_open(&subject, dev, options, &plan, name, path));
+    CHECK_OK(subject_open(&subject, dev, &shelf, options, &plan, name, path));
     map_init(&records.index);
     CHECK_OK(subject_score(&subject, &records, &log));
     CHECK_OK(record_log_close(&log));
@@ -155,6 +156,7 @@ static void score_file(const GoldenFile *file, const GoldenRows *rows, const Sco
     mem_free(result.task);
     records_release(&records);
     subject_close(&subject);
+    shelf_clear(&shelf);
     names_free(name, 1);
     plan_release(&plan);
     device_close(dev);

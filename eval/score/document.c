@@ -119,6 +119,14 @@ static Status put_tasks(json_t *root, const ScoreResult *r)
     return LT_OK;
 }
 
+/* As lm-eval names an adapter: on a base, as "peft". */
+static json_t *model_args(const ScoreResult *r)
+{
+    if (r->base == NULL)
+        return json_pack("{s:s, s:s}", "pretrained", r->path, "dtype", torch_dtype(r->dtype));
+    return json_pack("{s:s, s:s, s:s}", "pretrained", r->base, "peft", r->path, "dtype", torch_dtype(r->dtype));
+}
+
 static Status put_run(json_t *root, const ScoreResult *r)
 {
     char dtype[32];
@@ -126,8 +134,8 @@ static Status put_run(json_t *root, const ScoreResult *r)
     snprintf(dtype, sizeof dtype, "torch.%s", torch_dtype(r->dtype));
     /* Of lm-eval's seeds only the few-shot seed touches a score; the others are its defaults. */
     return json_put(root, "config",
-                    json_pack("{s:s, s:{s:s, s:s}, s:I, s:s, s:s, s:s, s:s, s:[], s:s, s:n, s:o, s:i, s:{}, s:i, s:i, s:i, s:i}", "model", "lethe",
-                              "model_args", "pretrained", r->path, "dtype", torch_dtype(r->dtype), "model_num_parameters",
+                    json_pack("{s:s, s:o, s:I, s:s, s:s, s:s, s:s, s:[], s:s, s:n, s:o, s:i, s:{}, s:i, s:i, s:i, s:i}", "model", "lethe",
+                              "model_args", model_args(r), "model_num_parameters",
                               (json_int_t)config_parameter_count(r->cfg), "model_dtype", dtype, "model_revision", "main", "model_sha", "",
                               "batch_size", "auto", "batch_sizes", "device", r->device_kind, "use_cache", "limit",
                               r->limit > 0 ? json_real((double)r->limit) : json_null(), "bootstrap_iters", 100000, "gen_kwargs", "random_seed", 0,
@@ -224,6 +232,7 @@ static Status put_own(json_t *root, const ScoreResult *r)
                     "checkpoint_sha256", checkpoint.text, "tokenizer_sha256", tokenizer.text, "dtype", dtype_name(r->dtype), "device",
                     r->device_class);
     TRY(json_put(root, "lethe", own));
+    TRY(result_put_adapter(own, r));
     TRY(put_object(own, "tasks", &own_tasks));
     for (size_t i = 0; i < r->n_task; i++)
         TRY(put_own_task(own_tasks, &r->task[i]));

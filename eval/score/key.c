@@ -34,6 +34,10 @@ Status score_key(const ScoreKey *k, DigestHex *out)
     strbuf_add_text(&text, "lethe score key\n");
     add_number(&text, "numerics", NUMERICS_VERSION);
     add_digest(&text, "checkpoint", &k->checkpoint);
+    if (k->adapter != NULL) {
+        add_digest(&text, "adapter", k->adapter);
+        add_number(&text, "merged", k->merged);
+    }
     add_digest(&text, "tokenizer", &k->tokenizer);
     add_digest(&text, "data", &k->data);
     add_text(&text, "task", k->task);

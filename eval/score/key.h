@@ -9,6 +9,8 @@ enum { NUMERICS_VERSION = 1 };
 
 typedef struct ScoreKey {
     Digest checkpoint, tokenizer, data, shot_data;
+    const Digest *adapter; /* NULL: none; checkpoint is its base */
+    bool merged;           /* into the base before it was rounded; without an adapter of no account */
     const char *task, *version, *split, *profile, *bos, *template_name, *dtype, *device_class;
     int shots;
     bool draws_one_more;

@@ -62,6 +62,17 @@ const char *bos_name(BosRule bos)
     return bos == BOS_YES ? "yes" : bos == BOS_NO ? "no" : "auto";
 }
 
+Status result_put_adapter(json_t *object, const ScoreResult *r)
+{
+    const DigestHex adapter = digest_hex(&r->adapter);
+
+    if (r->base == NULL)
+        return LT_OK;
+    TRY(json_put(object, "base", json_string(r->base)));
+    TRY(json_put(object, "adapter_sha256", json_string(adapter.text)));
+    return json_put(object, "merged", json_boolean(r->merged));
+}
+
 /* ---- which file is it --------------------------------------------------------------------------------------------------- */
 
 Status results_identity(const ScoreResult *r, DigestHex *out)

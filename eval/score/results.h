@@ -23,9 +23,12 @@ typedef struct TaskResult {
 typedef struct ScoreResult {
     const CheckpointName *name;
     const char *path;
+    const char *base;    /* NULL: not an adapter */
     const ModelConfig *cfg;
     const Tokenizer *tokenizer;
-    Digest checkpoint;
+    Digest checkpoint;   /* of the base, if there is one */
+    Digest adapter;      /* with a base */
+    bool merged;         /* with a base */
     DType dtype;
     const char *device_class, *device_name, *device_kind; /* "cpu-avx512", for people, "cpu" */
     int64_t max_length, limit;
@@ -49,6 +52,8 @@ Status results_write(StrBuf *path, const char *folder, const ScoreResult *r);
 Status results_document(json_t **out, const ScoreResult *r, const DigestHex *task_hash);
 /* The samples of one task as JSON lines; digest: lm-eval's task hash over them. */
 Status samples_write(const char *path, const TaskResult *r, DigestHex *task_hash);
+/* base, adapter_sha256 and merged, if the result is an adapter's. */
+Status result_put_adapter(json_t *object, const ScoreResult *r);
 /* "auto", "yes", "no": as in tables and keys. */
 const char *bos_name(BosRule bos);
 

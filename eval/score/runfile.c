@@ -5,7 +5,6 @@
 #include "core/regex.h"
 #include "core/version.h"
 #include "eval/score/key.h"
-#include "eval/score/results.h"
 
 #include <sys/resource.h>
 
@@ -17,8 +16,8 @@ static json_t *text_or_null(const char *text)
 static Status put_settings(json_t *root, const ScoreOptions *o)
 {
     return json_put(root, "settings",
-                    json_pack("{s:s, s:o, s:s, s:o, s:I, s:I, s:s, s:s, s:I, s:b}", "tasks", o->tasks, "data", text_or_null(o->data), "out", o->out,
-                              "tokenizer", text_or_null(o->tokenizer), "limit", (json_int_t)o->limit, "max_length", (json_int_t)o->max_length,
+                    json_pack("{s:s, s:o, s:s, s:o, s:o, s:b, s:I, s:I, s:s, s:s, s:I, s:b}", "tasks", o->tasks, "data", text_or_null(o->data), "out", o->out,
+                              "tokenizer", text_or_null(o->tokenizer), "base", text_or_null(o->base), "merge", o->merge, "limit", (json_int_t)o->limit, "max_length", (json_int_t)o->max_length,
                               "bos", bos_name(o->bos), "dtype", dtype_name(o->dtype), "batch_tokens", (json_int_t)o->token_budget, "fresh",
                               o->fresh));
 }
@@ -109,14 +108,15 @@ Status runfile_begin(RunFile *run, Device *dev, const ScoreOptions *options, con
     return fill(run, dev, options, plan, name);
 }
 
-Status runfile_checkpoint(RunFile *run, size_t i, const Digest *checkpoint, const Digest *tokenizer)
+Status runfile_checkpoint(RunFile *run, size_t i, const ScoreResult *r, const Digest *tokenizer)
 {
-    const DigestHex model = digest_hex(checkpoint), text = digest_hex(tokenizer);
+    const DigestHex model = digest_hex(&r->checkpoint), text = digest_hex(tokenizer);
 
     if (run->root == NULL)
         return LT_OK;
     json_t *entry = json_array_get(json_object_get(run->root, "checkpoints"), i);
     TRY(json_put(entry, "sha256", json_string(model.text)));
+    TRY(result_put_adapter(entry, r));
     return json_put(entry, "tokenizer_sha256", json_string(text.text));
 }
 

@@ -5,6 +5,7 @@
 
 #include "eval/score/label.h"
 #include "eval/score/plan.h"
+#include "eval/score/results.h"
 
 typedef struct RunFile {
     json_t *root; /* NULL until begun */
@@ -15,7 +16,7 @@ typedef struct RunFile {
 /* Writes the file with status "running", once; later calls do nothing. */
 Status runfile_begin(RunFile *run, Device *dev, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name);
 /* Adds what became known of checkpoint i. */
-Status runfile_checkpoint(RunFile *run, size_t i, const Digest *checkpoint, const Digest *tokenizer);
+Status runfile_checkpoint(RunFile *run, size_t i, const ScoreResult *r, const Digest *tokenizer);
 /* Writes status ("done", "failed", "interrupted"), seconds and peak memory, if begun, and releases. */
 Status runfile_end(RunFile *run, Status outcome);
 

@@ -5,13 +5,14 @@
 static Status load_weights(Subject *s)
 {
     const LoadOptions load = {.dtype = s->options->dtype, .max_position = s->max_length, .hash = s->options->hash};
+    Variant *v = &s->variant;
 
-    if (s->model != NULL)
+    if (v->model != NULL)
         return LT_OK;
-    TRY(model_load(&s->model, s->dev, s->checkpoint, &load));
-    if (s->model->lossy_cast)
-        log_warning("%s: weights are stored as %s and do not all fit %s exactly", s->path, dtype_name(s->model->stored),
-                    dtype_name(s->model->dtype));
+    TRY(variant_load(v, s->shelf, s->dev, &load, s->options->merge ? ADAPTER_MERGED : ADAPTER_ON_TOP));
+    if (v->model->lossy_cast)
+        log_warning("%s: weights are stored as %s and do not all fit %s exactly", v->base.given, dtype_name(v->model->stored),
+                    dtype_name(v->model->dtype));
     return LT_OK;
 }
 
@@ -19,11 +20,13 @@ static Status find_digest(Subject *s)
 {
     bool known = false;
 
-    TRY(checkpoint_digest(s->checkpoint, s->options->hash, &s->digest, &known));
+    if (s->variant.folder != NULL)
+        TRY(adapter_folder_digest(s->variant.folder, s->options->hash, &s->adapter));
+    TRY(checkpoint_digest(s->variant.checkpoint, s->options->hash, &s->digest, &known));
     if (known)
         return LT_OK;
     TRY(load_weights(s)); /* hashes while it reads */
-    s->digest = s->model->digest;
+    s->digest = s->variant.model->digest;
     return LT_OK;
 }
 
@@ -34,6 +37,8 @@ static Status make_keys(Subject *s)
         const TaskPlan *t = &s->plan->task[i];
         const ScoreKey key = {
             .checkpoint = s->digest,
+            .adapter = s->variant.folder != NULL ? &s->adapter : NULL,
+            .merged = s->options->merge,
             .tokenizer = tokenizer_digest(s->tokenizer),
             .data = t->scored.digest,
             .shot_data = t->pool.digest,
@@ -55,47 +60,36 @@ static Status make_keys(Subject *s)
     return LT_OK;
 }
 
-/* Another tokenizer than the checkpoint's own is allowed, and said. */
-static Status compare_tokenizers(const Subject *s)
+/* The one to use, and a word where there is another: the checkpoint's own under --tokenizer, the base's beside an adapter's. */
+static Status open_tokenizer(Subject *s)
 {
-    const Digest used = tokenizer_digest(s->tokenizer);
-    StrBuf path;
-    Digest own;
-    Status st;
+    Variant *v = &s->variant;
+    TokenizerPlace place;
 
-    strbuf_init(&path);
-    TRY_GOTO(path_join(&path, s->path, "tokenizer.json"), st, done);
-    if (!file_exists(path.data))
-        goto done;
-    TRY_GOTO(filehash_get(path.data, s->options->hash, &own), st, done);
-    if (memcmp(&own, &used, sizeof own) != 0)
-        log_warning("%s: tokenizer %.12s of --tokenizer is used instead of the checkpoint's own, %.12s", s->path, digest_hex(&used).text,
-                    digest_hex(&own).text);
-done:
-    strbuf_release(&path);
-    return st;
+    TRY(locate_tokenizer(&place, &v->memory, s->options->tokenizer, &v->place, v->folder != NULL ? &v->base : NULL, s->options->hash));
+    if (place.other != NULL)
+        log_warning("%s: tokenizer %.12s of '%s' is used, not %.12s of '%s'", s->path, digest_hex(&place.digest).text, place.folder,
+                    digest_hex(&place.other_digest).text, place.other);
+    return tokenizer_load(&s->tokenizer, place.folder);
 }
 
 static Status open_parts(Subject *s)
 {
-    const char *tokenizer_folder = s->options->tokenizer != NULL ? s->options->tokenizer : s->path;
     size_t unknown = 0;
 
-    TRY(checkpoint_open(&s->checkpoint, s->path));
-    TRY(checkpoint_check(s->checkpoint, &unknown));
+    TRY(variant_open(&s->variant, s->path, s->options->base, &unknown));
     if (unknown > 0)
-        log_warning("%s: %zu tensors that the model has no place for are ignored", s->path, unknown);
-    TRY(tokenizer_load(&s->tokenizer, tokenizer_folder));
-    if (s->options->tokenizer != NULL)
-        TRY(compare_tokenizers(s));
-    s->max_length = s->options->max_length > 0 ? s->options->max_length : s->checkpoint->cfg.max_position_embeddings;
+        log_warning("%s: %zu tensors that the model has no place for are ignored", s->variant.base.given, unknown);
+    TRY(open_tokenizer(s));
+    s->max_length = s->options->max_length > 0 ? s->options->max_length : s->variant.checkpoint->cfg.max_position_embeddings;
     TRY(find_digest(s));
     return make_keys(s);
 }
 
-Status subject_open(Subject *s, Device *dev, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name, const char *path)
+Status subject_open(Subject *s, Device *dev, ModelShelf *shelf, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name,
+                    const char *path)
 {
-    *s = (Subject){.options = options, .plan = plan, .name = name, .path = path, .dev = dev};
+    *s = (Subject){.options = options, .plan = plan, .name = name, .path = path, .dev = dev, .shelf = shelf};
     const Status st = open_parts(s);
     if (st != LT_OK)
         subject_close(s);
@@ -104,9 +98,8 @@ Status subject_open(Subject *s, Device *dev, const ScoreOptions *options, const 
 
 void subject_close(Subject *s)
 {
-    model_free(s->model);
+    variant_close(&s->variant);
     tokenizer_free(s->tokenizer);
-    checkpoint_close(s->checkpoint);
     mem_free(s->key);
     *s = (Subject){0};
 }
@@ -134,10 +127,12 @@ static Status run_tasks(Subject *s, Engine *engine, RecordStore *records, Record
 static void note_memory(const Subject *s, const Engine *engine)
 {
     const double mib = 1024.0 * 1024.0;
-    const double weights = (double)model_bytes(&s->model->cfg, s->dev, s->model->dtype, s->max_length) / mib;
+    const Model *m = s->variant.model;
+    const size_t adapter = s->variant.adapter != NULL ? s->variant.adapter->memory.bytes : 0;
+    const double weights = (double)(model_bytes(&m->cfg, s->dev, m->dtype, s->max_length) + adapter) / mib;
     const double pass = (double)engine_bytes(engine) / mib;
 
-    log_note("%s: %s on %s; memory: weights %.1f MiB + a pass %.1f MiB = %.1f MiB", s->name->label, dtype_name(s->model->dtype),
+    log_note("%s: %s on %s; memory: weights %.1f MiB + a pass %.1f MiB = %.1f MiB", s->name->label, dtype_name(m->dtype),
              device_description(s->dev), weights, pass, weights + pass);
 }
 
@@ -151,12 +146,13 @@ static void note_work(const Subject *s, const EngineStats *e)
 
 Status subject_score(Subject *s, RecordStore *records, RecordLog *log)
 {
-    const EngineOptions options = {.token_budget = s->options->token_budget, .max_length = (int32_t)s->max_length};
+    EngineOptions options = {.token_budget = s->options->token_budget, .max_length = (int32_t)s->max_length};
     Engine *engine = NULL;
     Progress progress = {0};
 
     TRY(load_weights(s));
-    TRY(engine_open(&engine, s->model, &options));
+    options.adapter = s->variant.adapter;
+    TRY(engine_open(&engine, s->variant.model, &options));
     note_memory(s, engine);
     progress_start(&progress, s->name->label, (uint64_t)subject_missing(s, records));
     const Status st = run_tasks(s, engine, records, log, &progress);
@@ -173,9 +169,12 @@ Status subject_result(const Subject *s, const RecordStore *records, double secon
     *out = (ScoreResult){
         .name = s->name,
         .path = s->path,
-        .cfg = &s->checkpoint->cfg,
+        .base = s->variant.folder != NULL ? s->variant.base.given : NULL,
+        .cfg = &s->variant.checkpoint->cfg,
         .tokenizer = s->tokenizer,
         .checkpoint = s->digest,
+        .adapter = s->adapter,
+        .merged = s->options->merge,
         .dtype = s->options->dtype,
         .device_class = device_class(s->dev),
         .device_name = device_description(s->dev),

@@ -4,6 +4,7 @@
 
 #include "eval/score/feed.h"
 #include "eval/score/results.h"
+#include "model/variant.h"
 
 typedef struct Subject {
     const ScoreOptions *options;
@@ -11,16 +12,19 @@ typedef struct Subject {
     const CheckpointName *name;
     const char *path;
     Device *dev;
-    Checkpoint *checkpoint;
+    ModelShelf *shelf;
+    Variant variant;    /* without a model until its weights are needed */
     Tokenizer *tokenizer;
-    Model *model;       /* NULL until its weights are needed */
-    Digest digest;
+    Digest digest;      /* of the model, or of the adapter's base */
+    Digest adapter;     /* if it is one */
     int64_t max_length;
     DigestHex *key;     /* a task of the plan */
 } Subject;
 
-/* Opens and checks config, weights' index and tokenizer, and computes the keys. The weights are read only where their digest is not known yet. */
-Status subject_open(Subject *s, Device *dev, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name, const char *path);
+/* Opens and checks config, weights' index and tokenizer, and computes the keys. The weights are read only where their digest is not known yet.
+ * A base stays on the shelf for the next subject. */
+Status subject_open(Subject *s, Device *dev, ModelShelf *shelf, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name,
+                    const char *path);
 /* A zeroed struct is allowed. */
 void subject_close(Subject *s);
 /* Documents of all tasks that have no record yet. */

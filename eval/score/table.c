@@ -30,6 +30,8 @@ static Status set_origin(Tsv *t, size_t row, const ScoreResult *r)
     for (int i = 0; i < ORIGIN_FIELDS; i++)
         TRY(set_text(t, row, origin_field[i], r->name->origin[i]));
     TRY(set_text(t, row, "label", r->name->label)); /* behind the loop: lethe.json may have named none */
+    if (r->base != NULL)
+        TRY(set_text(t, row, "base", r->base)); /* the one that was used */
     return set_text(t, row, "path", r->path);
 }
 
@@ -259,7 +261,8 @@ Status table_console(StrBuf *out, const ScoreResult *r)
         for (int m; (m = next_metric(task[i], last)) >= 0; last = task[i]->metric[m].metric)
             fill_row(&row[n_row++], task[i], &task[i]->metric[m], last == NULL, value_decimals, error_decimals);
     }
-    strbuf_addf(out, "lethe (pretrained=%s,dtype=%s), device: %s, limit: ", r->path, dtype_name(r->dtype), r->device_class);
+    strbuf_addf(out, "lethe (pretrained=%s%s%s,dtype=%s), device: %s, limit: ", r->base != NULL ? r->base : r->path,
+                r->base != NULL ? ",peft=" : "", r->base != NULL ? r->path : "", dtype_name(r->dtype), r->device_class);
     if (r->limit > 0)
         strbuf_addf(out, "%lld\n", (long long)r->limit);
     else
@@ -305,6 +308,7 @@ Status table_json(json_t **out, const ScoreResult *r)
         return FAIL(LT_E_NOMEM, "out of memory");
     }
     TRY_GOTO(json_put(root, "results", results), st, failed);
+    TRY_GOTO(result_put_adapter(root, r), st, failed);
     for (size_t i = 0; i < r->n_task; i++)
         TRY_GOTO(put_metrics(results, &r->task[i]), st, failed);
     *out = root;
