@@ -138,7 +138,6 @@ static Status read_switches(ModelConfig *cfg, const JsonAt *root)
 {
     const JsonAt act = json_member(root, "hidden_act");
     bool attention_bias = false;
-    double partial = 1;
     Str name = str_of("silu");
 
     TRY(json_opt_str(root, "hidden_act", &name));
@@ -158,9 +157,6 @@ static Status read_switches(ModelConfig *cfg, const JsonAt *root)
     if (cfg->arch->reads_mlp_bias)
         TRY(json_opt_bool(root, "mlp_bias", &cfg->mlp_bias));
     cfg->qk_norm = cfg->arch->qk_norm;
-    TRY(json_opt_double(root, "partial_rotary_factor", &partial));
-    if (partial != 1)
-        return json_expected(json_member(root, "partial_rotary_factor"), "1 (rotation of the whole head)");
     if (json_here(json_member(root, "quantization_config")))
         return json_fail(json_member(root, "quantization_config"), "quantised weights are not supported; use the unquantised model");
     return LT_OK;

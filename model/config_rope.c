@@ -156,6 +156,21 @@ static bool contradict(const JsonAt *a, const JsonAt *b)
     return false;
 }
 
+/* What changes the tables and is not done here; version 5 moved it into rope_parameters. */
+static Status refuse_others(const JsonAt *object)
+{
+    static const char *const by_layer[] = {"full_attention", "sliding_attention"};
+    double partial = 1;
+
+    TRY(json_opt_double(object, "partial_rotary_factor", &partial));
+    if (partial < 1 || partial > 1)
+        return json_expected(json_member(object, "partial_rotary_factor"), "1 (rotation of the whole head)");
+    for (size_t i = 0; i < sizeof by_layer / sizeof *by_layer; i++)
+        if (json_here(json_member(object, by_layer[i])))
+            return json_fail(json_member(object, by_layer[i]), "RoPE that differs between layers is not supported");
+    return LT_OK;
+}
+
 /* transformers 4 writes rope_theta and rope_scaling, version 5 one rope_parameters; a file may hold both. */
 Status config_read_rope(ModelConfig *cfg, const JsonAt *root)
 {
@@ -165,10 +180,12 @@ Status config_read_rope(ModelConfig *cfg, const JsonAt *root)
 
     *rope = (RopeConfig){.type = ROPE_DEFAULT, .theta = 10000, .factor = 1, .beta_fast = 32, .beta_slow = 1, .truncate = true,
                          .original_max_position = cfg->max_position_embeddings};
+    TRY(refuse_others(root));
     TRY(read_positive(root, "rope_theta", &rope->theta));
     if (!json_here(dict))
         return LT_OK;
     TRY(json_to_object(dict));
+    TRY(refuse_others(&dict));
     if (json_here(older) && json_here(newer) && contradict(&older, &newer))
         log_warning("%s: rope_scaling and rope_parameters differ; rope_scaling is used", root->file);
     TRY(read_positive(&dict, "rope_theta", &rope->theta));

@@ -174,6 +174,8 @@ static const struct {
     {NULL, "\"rms_norm_eps\":\"small\"", "rms_norm_eps"},
     {NULL, "\"tie_word_embeddings\":1", "tie_word_embeddings"},
     {NULL, "\"partial_rotary_factor\":0.5", "partial_rotary_factor"},
+    {NULL, "\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}", "rope_parameters.partial_rotary_factor"},
+    {NULL, "\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}", "rope_parameters.full_attention"},
     {NULL, "\"quantization_config\":{\"bits\":4}", "quantization_config"},
     {NULL, "\"eos_token_id\":\"</s>\"", "eos_token_id"},
     {NULL, "\"eos_token_id\":[1,2.5]", "eos_token_id"},
