@@ -23,11 +23,12 @@ static DigestHex hex_of(const ScoreKey *k)
 
 static void test_key_changes_with_every_field(void **state)
 {
-    ScoreKey k[17];
-    DigestHex hex[17];
+    const Digest adapter = {{9}}, other = {{10}};
+    ScoreKey k[20];
+    DigestHex hex[20];
 
     (void)state;
-    for (int i = 0; i < 17; i++)
+    for (int i = 0; i < 20; i++)
         k[i] = sample_key();
     k[1].checkpoint.byte[31] = 1;
     k[2].tokenizer.byte[31] = 1;
@@ -45,12 +46,17 @@ static void test_key_changes_with_every_field(void **state)
     k[14].draws_one_more = false;
     k[15].max_length = 513;
     k[16].fewshot_seed = 1;
-    for (int i = 0; i < 17; i++) {
+    k[17].adapter = k[18].adapter = &adapter;
+    k[18].merged = true;
+    k[19].adapter = &other;
+    for (int i = 0; i < 20; i++) {
         hex[i] = hex_of(&k[i]);
         assert_int_equal(strlen(hex[i].text), 64);
         for (int j = 0; j < i; j++)
             assert_string_not_equal(hex[i].text, hex[j].text);
     }
+    assert_string_equal(hex_of(&k[0]).text, hex[0].text);
+    k[0].merged = true; /* nothing to merge */
     assert_string_equal(hex_of(&k[0]).text, hex[0].text);
 }
 
