@@ -79,6 +79,11 @@ static void test_score_keeps_base_and_adapters_apart(void **state)
     for (size_t i = 1; i < ROWS; i++)
         assert_string_equal(tsv_get(&t, i, "base"), model);
     assert_string_equal(tsv_get(&t, 1, "path"), first);
+    assert_string_equal(tsv_get(&t, 0, "method"), "");
+    assert_string_equal(tsv_get(&t, 1, "method"), "lora");
+    assert_string_equal(tsv_get(&t, 1, "rank"), "3");
+    assert_string_equal(tsv_get(&t, 1, "alpha"), "6");
+    assert_string_equal(tsv_get(&t, 1, "targets"), "all");
     tsv_release(&t);
 }
 

@@ -1,13 +1,14 @@
 #include "eval/score/label.h"
 
 #include "core/file.h"
-#include "core/json.h"
+#include "model/locate.h"
+#include "model/runinfo.h"
 
 #include <stdlib.h>
 
 const char *const origin_field[ORIGIN_FIELDS] = {"condition", "run",  "base", "method", "rank",   "alpha",  "targets",
                                                  "lr",        "seed", "step", "tokens", "epochs", "template", "label"};
-enum { ORIGIN_LABEL = ORIGIN_FIELDS - 1, LETHE_JSON_MAX = 1 << 20 };
+enum { ORIGIN_LABEL = ORIGIN_FIELDS - 1 };
 
 void label_sanitise(StrBuf *out, Str label)
 {
@@ -61,56 +62,54 @@ static char *cell_text(Str text)
     return cell;
 }
 
-/* Strings as they are, numbers as JSON writes them, lists joined by commas. */
-static Status cell_of(const json_t *value, char **cell)
+/* A folder's own account of itself. Trouble with lethe.json, which is ours, ends the command; other people's files are read for more than this
+ * later, and trouble with them is then the checkpoint's. */
+static Status read_info(RunInfo *info, Arena *arena, const char *argument)
 {
-    StrBuf text;
+    Located place;
+    StrBuf own;
 
-    if (json_is_string(value)) {
-        *cell = cell_text((Str){json_string_value(value), json_string_length(value)});
-        return *cell != NULL ? LT_OK : LT_E_NOMEM;
-    }
-    strbuf_init(&text);
-    if (json_is_array(value)) {
-        for (size_t i = 0; i < json_array_size(value); i++) {
-            const json_t *item = json_array_get(value, i);
-            strbuf_add_text(&text, i > 0 ? "," : "");
-            if (json_is_string(item))
-                strbuf_add(&text, json_string_value(item), json_string_length(item));
-        }
-    } else if (value != NULL && !json_is_null(value)) {
-        const Status st = json_write(&text, value, (JsonStyle){.indent = -1, .compact = true});
-        if (st != LT_OK) {
-            strbuf_release(&text);
-            return st;
-        }
-    }
-    Status st = strbuf_status(&text);
-    if (st == LT_OK) {
-        *cell = cell_text(strbuf_str(&text));
-        st = *cell != NULL ? LT_OK : LT_E_NOMEM;
-    }
-    strbuf_release(&text);
-    return st;
+    Status st = locate_checkpoint(&place, arena, argument);
+    const char *folder = st == LT_OK ? place.path : argument;
+    if (st == LT_E_INPUT)
+        status_clear();
+    else
+        TRY(st);
+    strbuf_init(&own);
+    st = path_join(&own, folder, "lethe.json");
+    const bool ours = st == LT_OK && file_exists(own.data);
+    strbuf_release(&own);
+    if (st == LT_OK)
+        st = runinfo_read(info, arena, folder);
+    if (st != LT_E_INPUT || ours)
+        return st;
+    status_clear();
+    *info = runinfo_unknown();
+    return LT_OK;
 }
 
 static Status read_origin(CheckpointName *name, const char *path)
 {
-    json_t *document = NULL;
-    StrBuf file;
+    Tsv cells = {0};
+    RunInfo info;
+    Arena arena;
     Status st;
 
-    strbuf_init(&file);
-    TRY_GOTO(path_join(&file, path, "lethe.json"), st, done);
-    if (file_exists(file.data)) {
-        TRY_GOTO(json_load_path(&document, file.data, LETHE_JSON_MAX), st, done);
-        TRY_GOTO(json_to_object(json_root(document, file.data, 0)), st, done);
+    arena_init(&arena);
+    TRY_GOTO(read_info(&info, &arena, path), st, done);
+    TRY_GOTO(tsv_init(&cells, origin_field, ORIGIN_FIELDS), st, done);
+    TRY_GOTO(tsv_row(&cells), st, done);
+    TRY_GOTO(runinfo_set_row(&cells, 0, &info), st, done);
+    for (int i = 0; i < ORIGIN_FIELDS; i++) {
+        name->origin[i] = mem_strdup(tsv_get(&cells, 0, origin_field[i]));
+        if (name->origin[i] == NULL) {
+            st = LT_E_NOMEM;
+            goto done;
+        }
     }
-    for (int i = 0; i < ORIGIN_FIELDS; i++)
-        TRY_GOTO(cell_of(json_object_get(document, origin_field[i]), &name->origin[i]), st, done);
 done:
-    json_decref(document);
-    strbuf_release(&file);
+    tsv_release(&cells);
+    arena_release(&arena);
     return st;
 }
 

@@ -4,7 +4,7 @@
 
 #include "core/strbuf.h"
 
-/* The facts of lethe.json, as the cells of results.tsv. "" where nothing is known. */
+/* How it was made (model/runinfo.h), as the cells of results.tsv. "" where nothing is known. */
 enum { ORIGIN_FIELDS = 14 };
 extern const char *const origin_field[ORIGIN_FIELDS]; /* "condition", "run", ... in the order of the table */
 
