@@ -7,54 +7,6 @@ enum { CONFIG_MAX_BYTES = 16 << 20 };
 
 /* ---- opening -------------------------------------------------------------------------------------------------------------- */
 
-/* *found: the only sub-folder that is an adapter, if there is exactly one. */
-static Status only_subfolder(const char *folder, char **found)
-{
-    FileList list = {0};
-    StrBuf path, file;
-    size_t n = 0;
-    Status st;
-
-    strbuf_init(&path);
-    strbuf_init(&file);
-    TRY_GOTO(dir_list(folder, &list), st, done);
-    for (size_t i = 0; i < list.count; i++) {
-        TRY_GOTO(path_join(&path, folder, list.name[i]), st, done);
-        TRY_GOTO(path_join(&file, path.data, CONFIG), st, done);
-        if (!file_exists(file.data) || n++ > 0)
-            continue;
-        *found = mem_strdup(path.data);
-        if (*found == NULL)
-            st = LT_E_NOMEM;
-    }
-    if (st == LT_OK && n > 1)
-        st = FAIL(LT_E_INPUT, "%s: expected one adapter, found %zu in sub-folders; name one of them", folder, n);
-done:
-    file_list_release(&list);
-    strbuf_release(&file);
-    strbuf_release(&path);
-    return st;
-}
-
-static Status find_folder(AdapterFolder *a, const char *path)
-{
-    StrBuf file;
-    Status st;
-
-    if (!dir_exists(path))
-        return FAIL(LT_E_INPUT, "%s: expected an adapter folder, found none", path);
-    strbuf_init(&file);
-    st = path_join(&file, path, CONFIG);
-    if (st == LT_OK && !file_exists(file.data))
-        st = only_subfolder(path, &a->path);
-    strbuf_release(&file);
-    if (st == LT_OK && a->path == NULL) {
-        a->path = mem_strdup(path);
-        st = a->path == NULL ? LT_E_NOMEM : LT_OK;
-    }
-    return st;
-}
-
 static Status read_config(AdapterFolder *a)
 {
     StrBuf path, text;
@@ -131,8 +83,8 @@ Status adapter_folder_open(AdapterFolder **out, const char *path)
     TRY(MEM_NEW(a, 1));
     a->file.fd = -1;
     map_init(&a->tensor);
-    TRY_GOTO(find_folder(a, path), st, failed);
-    TRY_GOTO(read_config(a), st, failed);
+    a->path = mem_strdup(path);
+    TRY_GOTO(a->path == NULL ? LT_E_NOMEM : read_config(a), st, failed);
     TRY_GOTO(read_index(a), st, failed);
     *out = a;
     return LT_OK;

@@ -1,7 +1,7 @@
 /* A PEFT adapter folder, opened without reading a weight: adapter_config.json, judged, and the tensors of adapter_model.safetensors by name.
  *
  * Names: `base_model.model.` + module path + `.lora_A.weight` [r, in] and `.lora_B.weight` [out, r]; `.lora_A.NAME.weight` with the adapter's own
- * name is taken as well. An adapter that PEFT saved under a name lies in a sub-folder of that name, and is found there if it is the only one. */
+ * name is taken as well. */
 #ifndef LETHE_MODEL_ADAPTER_FOLDER_H
 #define LETHE_MODEL_ADAPTER_FOLDER_H
 
@@ -11,7 +11,7 @@
 #include "model/safetensors.h"
 
 typedef struct AdapterFolder {
-    char *path; /* where adapter_config.json is */
+    char *path;
     AdapterConfig cfg;
     Digest config_digest;
     StFile file;

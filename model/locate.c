@@ -33,9 +33,13 @@ static Status find_folder(Located *out, Arena *arena, const char *argument)
 
 Status locate_checkpoint(Located *out, Arena *arena, const char *argument)
 {
+    const char *inner;
     Located found;
 
     TRY(find_folder(&found, arena, argument));
+    TRY(folder_named_adapter(arena, found.path, &inner));
+    if (inner != NULL)
+        found.path = inner;
     TRY(folder_kind(found.path, &found.kind));
     *out = found;
     return LT_OK;

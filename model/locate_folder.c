@@ -86,6 +86,37 @@ done:
     return st;
 }
 
+Status folder_named_adapter(Arena *arena, const char *folder, const char **out)
+{
+    const char *inner, *named = NULL;
+    FileList names = {0};
+    bool own, adapter, is_one;
+    size_t n = 0;
+    Status st;
+
+    *out = NULL;
+    TRY(is_checkpoint(folder, ".", &own));
+    if (own)
+        return LT_OK;
+    TRY(dir_list(folder, &names));
+    for (size_t i = 0; i < names.count; i++) {
+        TRY_GOTO(is_checkpoint(folder, names.name[i], &is_one), st, done);
+        if (!is_one)
+            continue;
+        TRY_GOTO(locate_join(arena, folder, names.name[i], &inner), st, done);
+        TRY_GOTO(locate_has_file(inner, "adapter_config.json", &adapter), st, done);
+        if (adapter && !is_step_name(str_of(names.name[i])))
+            named = inner;
+        n++;
+    }
+    if (n == 1)
+        *out = named;
+    st = LT_OK;
+done:
+    file_list_release(&names);
+    return st;
+}
+
 /* ---- other formats ----------------------------------------------------------------------------------------------------------- */
 
 /* Names inside a checkpoint of another format, for users who give the inner folder. The outer ones are told by st_set_open. */

@@ -1,4 +1,4 @@
-/* Adapter folders as they may be: tensors named with the adapter's name, sub-folders, and all that is wrong with files. */
+/* Adapter folders as they may be: tensors named with the adapter's name, and all that is wrong with files. */
 #include "tests/check.h"
 
 #include "model/factors.h"
@@ -93,28 +93,6 @@ static void test_folder_refuses_one_tensor_under_two_names(void **state)
     t.count++;
     CHECK_FAILS(read_folder(write_folder(&t), NULL), LT_E_INPUT, "'" Q0_A "' is there twice");
     t.count--;
-    adapter_tensors_free(&t);
-}
-
-/* PEFT saves an adapter that has a name of its own in a sub-folder. */
-static void test_folder_finds_the_only_subfolder(void **state)
-{
-    static AdapterTensors t;
-    const char *parent = test_folder();
-    char path[4096], other[4096];
-    AdapterFolder *folder;
-
-    (void)state;
-    make_tensors(&t);
-    snprintf(path, sizeof path, "%s/code", parent);
-    adapter_config_file(path, QV);
-    adapter_tensors_write(&t, path);
-    CHECK_OK(adapter_folder_open(&folder, parent));
-    assert_string_equal(folder->path, path);
-    adapter_folder_close(folder);
-    snprintf(other, sizeof other, "%s/math", parent);
-    adapter_config_file(other, QV);
-    CHECK_FAILS(adapter_folder_open(&folder, parent), LT_E_INPUT, "expected one adapter, found 2 in sub-folders");
     adapter_tensors_free(&t);
 }
 
@@ -292,7 +270,6 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder_takes_the_adapters_own_name),
         cmocka_unit_test(test_folder_refuses_one_tensor_under_two_names),
-        cmocka_unit_test(test_folder_finds_the_only_subfolder),
         cmocka_unit_test(test_folder_refuses_missing_files),
         cmocka_unit_test(test_folder_lists_what_does_not_fit),
         cmocka_unit_test(test_folder_refuses_an_adapter_of_a_deeper_base),

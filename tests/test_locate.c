@@ -120,6 +120,25 @@ static void test_run_folder_lists_its_checkpoints_by_number(void **state)
     CHECK_OK(locate_checkpoint(&got, &tree_memory, many));
 }
 
+/* PEFT's folder for an adapter called "code": meant if it is the only checkpoint there, and no step of a run. */
+static void test_adapter_of_a_name_is_found_in_its_folder(void **state)
+{
+    const char *root = test_folder(), *run = test_folder();
+    Located got;
+
+    (void)state;
+    tree_put(root, "README.md", "");
+    const char *code = tree_adapter(root, "code", "{}");
+    CHECK_OK(locate_checkpoint(&got, &tree_memory, root));
+    assert_string_equal(got.path, code);
+    assert_string_equal(got.given, root);
+    assert_int_equal(got.kind, FOLDER_ADAPTER);
+    tree_adapter(root, "math", "{}");
+    CHECK_FAILS(locate_checkpoint(&got, &tree_memory, root), LT_E_INPUT, "give one of them: code, math");
+    tree_adapter(run, "checkpoint-500", "{}");
+    CHECK_FAILS(locate_checkpoint(&got, &tree_memory, run), LT_E_INPUT, "give one of them: checkpoint-500");
+}
+
 /* ---- bases ---------------------------------------------------------------------------------------------------------------- */
 
 static Status base_of(Located *base, const char *adapter, const char *given)
@@ -328,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_checkpoint_tells_how_to_convert_other_formats, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_pickled_adapter_is_refused_as_pickle, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_run_folder_lists_its_checkpoints_by_number, tree_begin, tree_end),
+        cmocka_unit_test_setup_teardown(test_adapter_of_a_name_is_found_in_its_folder, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_base_is_given_or_the_adapter_names_it, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_relative_base_is_seen_from_here_then_from_the_adapter, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_base_may_be_a_hub_id_with_a_revision, tree_begin, tree_end),
