@@ -94,6 +94,13 @@ static Status compile(Regex **out, JsonAt at, const char *before, Str pattern, c
     return json_expected(at, "a regular expression");
 }
 
+/* Far beyond any real one, and far from where F32 ends. */
+static Status read_alpha(JsonAt at, double *out)
+{
+    TRY(json_to_double(at, out));
+    return fabs(*out) <= 1e12 ? LT_OK : json_expected(at, "a number from -1e12 to 1e12");
+}
+
 /* A key stands for the modules whose path ends in what it matches: PEFT's rule. */
 static Status read_patterns(AdapterPatterns *out, AdapterConfig *cfg, const JsonAt *root, const char *name, bool whole_numbers)
 {
@@ -113,7 +120,7 @@ static Status read_patterns(AdapterPatterns *out, AdapterConfig *cfg, const Json
             TRY(json_to_int(at, 1, ADAPTER_MAX_RANK, &whole));
         out->item[out->count].value = (double)whole;
         if (!whole_numbers)
-            TRY(json_to_double(at, &out->item[out->count].value));
+            TRY(read_alpha(at, &out->item[out->count].value));
         TRY(compile(&out->item[out->count++].regex, at, "^(.*\\.)?(", str_of(key), ")$"));
     }
     return LT_OK;
@@ -219,11 +226,14 @@ static Status read_base(AdapterConfig *cfg, const JsonAt *root)
 
 static Status read_config(AdapterConfig *cfg, const JsonAt *root)
 {
+    const JsonAt alpha = json_member(root, "lora_alpha");
+
     TRY(json_to_object(*root));
     TRY(check_keys(root));
     TRY(check_method(root));
     TRY(json_opt_int(root, "r", 1, ADAPTER_MAX_RANK, &cfg->rank));
-    TRY(json_opt_double(root, "lora_alpha", &cfg->alpha));
+    if (json_here(alpha))
+        TRY(read_alpha(alpha, &cfg->alpha));
     TRY(json_opt_bool(root, "use_rslora", &cfg->rslora));
     TRY(read_patterns(&cfg->rank_pattern, cfg, root, "rank_pattern", true));
     TRY(read_patterns(&cfg->alpha_pattern, cfg, root, "alpha_pattern", false));

@@ -137,6 +137,8 @@ static void test_config_refuses_by_name(void **state)
         {"\"r\": 0", "r: expected"},
         {"\"r\": 4.5", "r: expected"},
         {"\"lora_alpha\": \"16\"", "lora_alpha: expected a number"},
+        {"\"lora_alpha\": 1e13", "lora_alpha: expected a number from -1e12 to 1e12"},
+        {"\"alpha_pattern\": {\"q_proj\": -1e300}", "alpha_pattern.q_proj: expected a number from -1e12"},
         {"\"lora_alpha\": 1e999", "adapter_config.json"},
         {"\"lora_alpha\": NaN", "adapter_config.json"},
         {"\"rank_pattern\": {\"q_proj\": 0}", "rank_pattern.q_proj"},

@@ -24,6 +24,7 @@ void seed_add_buf(SeedList *list, StrBuf *text);
 void seed_release(SeedList *list);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+void fuzz_adapter_seeds(SeedList *out);
 void fuzz_config_seeds(SeedList *out);
 void fuzz_index_seeds(SeedList *out);
 void fuzz_log_seeds(SeedList *out);

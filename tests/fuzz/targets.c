@@ -1,6 +1,7 @@
 #include "tests/fuzz/fuzz.h"
 
 /* What the targets' files define; see tests/fuzz/fuzz.h. */
+int fuzz_adapter(const uint8_t *data, size_t size);
 int fuzz_config(const uint8_t *data, size_t size);
 int fuzz_index(const uint8_t *data, size_t size);
 int fuzz_log(const uint8_t *data, size_t size);
@@ -12,6 +13,7 @@ int fuzz_tokenizer(const uint8_t *data, size_t size);
 int fuzz_tokenizer_config(const uint8_t *data, size_t size);
 
 const FuzzTarget fuzz_targets[] = {
+    {"adapter", fuzz_adapter, fuzz_adapter_seeds},
     {"config", fuzz_config, fuzz_config_seeds},
     {"index", fuzz_index, fuzz_index_seeds},
     {"log", fuzz_log, fuzz_log_seeds},
