@@ -114,6 +114,44 @@ int64_t ref_argmax(const double *x, int64_t n)
     return best;
 }
 
+/* Insertion by descending number, ascending index. */
+static void rank_ids(int32_t *order, const double *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = i;
+
+        for (; at > 0 && x[order[at - 1]] < x[i]; at--)
+            order[at] = order[at - 1];
+        order[at] = (int32_t)i;
+    }
+}
+
+int64_t ref_sample_shares(double *share, int32_t *order, const double *x, int64_t n, double temperature, int64_t top_k, double top_p)
+{
+    const bool cut = top_k > 0 || top_p < 1;
+    double mass = 0, kept = 0;
+    int64_t count = n;
+
+    rank_ids(order, x, n);
+    for (int64_t k = top_k; k > 0 && k < count; k++)
+        if (x[order[k]] < x[order[k - 1]])
+            count = k;
+    const double best = x[order[0]];
+    for (int64_t i = 0; i < n && !cut; i++)
+        order[i] = (int32_t)i;
+    for (int64_t k = 0; k < count; k++)
+        mass += share[k] = exp((x[order[k]] - best) / temperature);
+    for (int64_t k = 0; k < count; k++) {
+        if (k > 0 && kept >= top_p * mass)
+            count = k;
+        else
+            kept += share[k];
+    }
+    for (int64_t k = 0; k < count; k++)
+        share[k] /= kept;
+    return count;
+}
+
 void ref_xent(double *loss, double *dlogits, const double *logits, const int32_t *target, const double *weight, int64_t rows, int64_t n)
 {
     for (int64_t r = 0; r < rows; r++) {

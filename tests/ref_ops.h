@@ -26,6 +26,9 @@ void ref_attn(const RefAttn *a);
 double ref_lse(const double *x, int64_t n);
 void ref_pair_logprob(double *lp, const double *logits, const int32_t *row, const int32_t *target, int64_t n_pair, int64_t n);
 int64_t ref_argmax(const double *x, int64_t n);
+/* What op_sample draws from: the ids that the cuts leave, in the order in which they take up the interval [0, 1), and what each takes of it.
+ * share[k] belongs to order[k]. How many there are. */
+int64_t ref_sample_shares(double *share, int32_t *order, const double *x, int64_t n, double temperature, int64_t top_k, double top_p);
 /* dlogits may be NULL. */
 void ref_xent(double *loss, double *dlogits, const double *logits, const int32_t *target, const double *weight, int64_t rows, int64_t n);
 

@@ -96,7 +96,7 @@ static const Slot SLOT[] = {
     OP(xent, FILLED),
     OP(logprob, FILLED),
     OP(argmax, FILLED),
-    OP(sample, EMPTY),
+    OP(sample, FILLED),
     OP(sumsq, EMPTY),
     OP(adamw, EMPTY),
     OP(lion, EMPTY),

@@ -37,4 +37,5 @@ const Backend backend_cpu = {
     .xent = cpu_xent,
     .logprob = cpu_logprob,
     .argmax = cpu_argmax,
+    .sample = cpu_sample,
 };

@@ -1,0 +1,282 @@
+/* Draws: from the distribution that double precision gives, by the uniform number that Philox gives, whatever the level, threads and company. */
+#include "kernels/ops.h"
+
+#include "core/mem.h"
+#include "core/random.h"
+#include "tests/check.h"
+#include "tests/ref_ops.h"
+#include "tests/tensor_box.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { MOST = 7000, ROWS = 24 };
+
+typedef struct Draws {
+    Box id, lp, logits, params;
+} Draws;
+
+static Draws draws_new(Device *dev, int64_t rows, int64_t n)
+{
+    return (Draws){box_new(dev, LT_I32, 1, rows, 0), box_new(dev, LT_F32, 1, rows, 0), box_new(dev, LT_F32, rows, n, 3),
+                   box_new(dev, LT_I32, rows, 6, 1)};
+}
+
+static void draws_free(Draws *d)
+{
+    box_free(&d->id);
+    box_free(&d->lp);
+    box_free(&d->logits);
+    box_free(&d->params);
+}
+
+static SampleParams *params_of(Draws *d, int64_t row)
+{
+    return (SampleParams *)(void *)((int32_t *)d->params.t.data + row * d->params.t.stride);
+}
+
+static void draws_run(Draws *d)
+{
+    CHECK_OK(op_sample(d->id.dev, d->id.t, d->lp.t, d->logits.t, d->params.t));
+    box_get(&d->id);
+    box_get(&d->lp);
+}
+
+static double philox_of(const SampleParams *p)
+{
+    const uint32_t counter[4] = {p->step, 0, 0, 0}, key[2] = {p->seed_low, p->seed_high};
+    uint32_t word[4];
+
+    philox4x32(counter, key, word);
+    return (double)philox_unit(word[0]);
+}
+
+/* The id must be the one whose share of [0, 1) holds the number, or, where the number lies within rounding of a border, its neighbour. A weight is
+ * off by 2 ulp and what (x - max) / temperature loses, x up to 20 and temperature down to 0.2: 100 x 2^-23 in all; the sums by less. */
+static void check_draw(const char *what, const double *x, int64_t n, const SampleParams *p, int32_t id)
+{
+    static double share[MOST];
+    static int32_t order[MOST];
+    const double u = philox_of(p), slack = 4e-5;
+    const int64_t count = ref_sample_shares(share, order, x, n, (double)p->temperature, p->top_k, (double)p->top_p);
+    double before = 0;
+    bool good = false;
+
+    for (int64_t k = 0; k < count; before += share[k++])
+        good = good || (order[k] == id && u >= before - slack && u <= before + share[k] + slack);
+    if (!good)
+        fail_msg("%s: %d drawn by %.9g of %lld ids, temperature %g, top-k %d, top-p %g", what, id, u, (long long)count,
+                 (double)p->temperature, p->top_k, (double)p->top_p);
+}
+
+static void check_rows(Device *dev, int64_t n, double spread)
+{
+    static const struct {
+        float temperature, top_p;
+        int32_t top_k;
+    } way[] = {{1, 1, 0}, {0.2f, 0.95f, 0}, {0.7f, 1, 5}, {1, 0.9f, 40}, {2, 0.5f, 0}, {1, 0.999f, 0}, {0.8f, 0.8f, 3}, {1, 1, 1 << 20}};
+    TestRandom r = {(uint64_t)n};
+    Draws d = draws_new(dev, ROWS, n);
+    char what[64];
+
+    for (int64_t i = 0; i < ROWS * n; i++)
+        d.logits.v[i] = (double)(float)(spread * test_normal(&r));
+    box_put(&d.logits);
+    for (int i = 0; i < ROWS; i++)
+        *params_of(&d, i) = (SampleParams){way[i % 8].temperature, way[i % 8].top_p, way[i % 8].top_k, 5, (uint32_t)i, 7};
+    draws_run(&d);
+    for (int i = 0; i < ROWS; i++) {
+        const double *x = d.logits.v + i * n;
+        const int32_t id = (int32_t)d.id.v[i];
+
+        snprintf(what, sizeof what, "%s, %lld numbers, row %d", device_class(dev), (long long)n, i);
+        check_draw(what, x, n, params_of(&d, i), id);
+        check_close(what, d.lp.v[i], x[id] - ref_lse(x, n), 2e-6, 1e-6);
+    }
+    draws_free(&d);
+}
+
+static void test_sample_draws_what_its_number_says(void **state)
+{
+    static const int64_t size[] = {1, 2, 17, 511, 513, 5000};
+
+    (void)state;
+    for (int level = 0; level < 4; level++) {
+        Device *dev = box_device(BOX_LEVELS[level], 2);
+
+        for (size_t s = 0; dev != NULL && s < sizeof size / sizeof *size; s++) {
+            check_rows(dev, size[s], 3);
+            check_rows(dev, size[s], 0.1); /* nearly flat: cuts keep many */
+        }
+        device_close(dev);
+    }
+}
+
+/* Counts against expectations over many steps of one seed. Under the right distribution the sum has mean `df` and variance 2 df; eight standard
+ * deviations is where no seed ever gets. */
+static void check_frequencies(Device *dev, float temperature, int32_t top_k, float top_p)
+{
+    enum { N = 12, DRAWS = 20000 };
+    static const double logit[N] = {1, 0.3, -2, 2.5, 0, 1.7, -1, 0.9, -0.4, 2, 1.2, -3};
+    Draws d = draws_new(dev, DRAWS, N);
+    double share[N], sum = 0;
+    int32_t order[N];
+    int seen[N] = {0};
+    const int64_t count = ref_sample_shares(share, order, logit, N, (double)temperature, top_k, (double)top_p);
+
+    for (int64_t i = 0; i < DRAWS * N; i++)
+        d.logits.v[i] = logit[i % N];
+    box_put(&d.logits);
+    for (uint32_t i = 0; i < DRAWS; i++)
+        *params_of(&d, i) = (SampleParams){temperature, top_p, top_k, 1234, 0, i};
+    draws_run(&d);
+    for (int i = 0; i < DRAWS; i++)
+        seen[(int)d.id.v[i]]++;
+    for (int64_t k = 0; k < count; k++) {
+        const double want = share[k] * DRAWS, off = seen[order[k]] - want;
+
+        sum += off * off / want;
+        seen[order[k]] = 0;
+    }
+    for (int i = 0; i < N; i++)
+        if (seen[i] != 0)
+            fail_msg("id %d drawn %d times, though it was cut", i, seen[i]);
+    if (sum > (double)(count - 1) + 8 * sqrt(2.0 * (double)count))
+        fail_msg("temperature %g, top-k %d, top-p %g: chi-square %.1f of %lld ids", (double)temperature, top_k, (double)top_p, sum,
+                 (long long)count);
+    draws_free(&d);
+}
+
+static void test_sample_follows_the_distribution(void **state)
+{
+    Device *dev = box_device("generic", 1);
+
+    (void)state;
+    check_frequencies(dev, 1, 0, 1);
+    check_frequencies(dev, 0.6f, 0, 1);
+    check_frequencies(dev, 1, 4, 1);
+    check_frequencies(dev, 1, 0, 0.8f);
+    check_frequencies(dev, 1.5f, 6, 0.7f);
+    device_close(dev);
+}
+
+/* One row, many steps: the set of ids that come. */
+static void check_set(Device *dev, const double *logit, int n, SampleParams p, const char *want)
+{
+    enum { DRAWS = 300 };
+    Draws d = draws_new(dev, DRAWS, n);
+    char got[16] = {0};
+
+    for (int64_t i = 0; i < DRAWS * n; i++)
+        d.logits.v[i] = logit[i % n];
+    box_put(&d.logits);
+    for (uint32_t i = 0; i < DRAWS; i++) {
+        *params_of(&d, i) = p;
+        params_of(&d, i)->step = i;
+    }
+    draws_run(&d);
+    for (int id = 0; id < n; id++)
+        for (int i = 0; i < DRAWS && got[id] == 0; i++)
+            got[id] = (int)d.id.v[i] == id ? 'x' : 0;
+    for (int id = 0; id < n; id++)
+        got[id] = got[id] == 0 ? '.' : got[id];
+    assert_string_equal(got, want);
+    draws_free(&d);
+}
+
+static void test_sample_cuts_at_the_edges(void **state)
+{
+    static const double tied[] = {0, 1, 1, 0.5, 1, 0}, flat[] = {2, 2, 2, 2}, none[] = {-INFINITY, 1, -INFINITY, 1};
+    Device *dev = box_device("generic", 2);
+
+    (void)state;
+    check_set(dev, tied, 6, (SampleParams){.temperature = 1, .top_p = 1, .top_k = 1}, ".xx.x."); /* equals of the last one stay */
+    check_set(dev, tied, 6, (SampleParams){.temperature = 1, .top_p = 1, .top_k = 4}, ".xxxx.");
+    check_set(dev, tied, 6, (SampleParams){.temperature = 1, .top_p = 1, .top_k = 100}, "xxxxxx");
+    check_set(dev, tied, 6, (SampleParams){.temperature = 1, .top_p = 0}, ".x...."); /* one stays: the first of the best */
+    check_set(dev, tied, 6, (SampleParams){.temperature = 0, .top_p = 1}, ".x....");
+    check_set(dev, tied, 6, (SampleParams){.temperature = 1, .top_p = 0, .top_k = 4}, ".x....");
+    check_set(dev, flat, 4, (SampleParams){.temperature = 1, .top_p = 0.5f}, "xx..");   /* exactly half is enough */
+    check_set(dev, flat, 4, (SampleParams){.temperature = 1, .top_p = 0.51f}, "xxx.");
+    check_set(dev, none, 4, (SampleParams){.temperature = 1, .top_p = 1}, ".x.x");
+    check_set(dev, none, 4, (SampleParams){.temperature = 9, .top_p = 1, .top_k = 3}, ".x.x");
+    check_set(dev, none, 4, (SampleParams){.temperature = 1, .top_p = 0.999f}, ".x.x");
+    device_close(dev);
+}
+
+static void test_sample_points_at_what_is_no_number(void **state)
+{
+    Device *dev = box_device("generic", 1);
+    Draws d = draws_new(dev, 1, 5);
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        d.logits.v[i] = i == 3 ? (double)NAN : i;
+    box_put(&d.logits);
+    *params_of(&d, 0) = (SampleParams){.temperature = 1, .top_p = 1};
+    draws_run(&d);
+    assert_int_equal((int)d.id.v[0], 3);
+    assert_true(isnan(d.lp.v[0]));
+    draws_free(&d);
+    device_close(dev);
+}
+
+/* Rows drawn alone, and on other numbers of threads. */
+static void test_sample_rows_do_not_see_one_another(void **state)
+{
+    enum { N = 3000 };
+    TestRandom r = {4};
+    Device *one = box_device("avx2", 1), *four = box_device("avx2", 4);
+
+    (void)state;
+    if (one == NULL)
+        test_skip("this machine has no AVX2");
+    Draws d = draws_new(four, ROWS, N), alone = draws_new(one, 1, N);
+    for (int64_t i = 0; i < ROWS * N; i++)
+        d.logits.v[i] = 2 * test_normal(&r);
+    box_put(&d.logits);
+    for (int i = 0; i < ROWS; i++)
+        *params_of(&d, i) = (SampleParams){0.9f, i % 2 ? 0.9f : 1, i % 3 ? 0 : 50, 3, 4, (uint32_t)i};
+    draws_run(&d);
+    for (int i = 0; i < ROWS; i++) {
+        memcpy(alone.logits.v, d.logits.v + (int64_t)i * N, N * sizeof(double));
+        box_put(&alone.logits);
+        *params_of(&alone, 0) = *params_of(&d, i);
+        draws_run(&alone);
+        assert_true(alone.id.v[0] == d.id.v[i] && alone.lp.v[0] == d.lp.v[i]);
+    }
+    draws_free(&d);
+    draws_free(&alone);
+    device_close(one);
+    device_close(four);
+}
+
+static void test_sample_survives_lack_of_memory(void **state)
+{
+    Device *dev = box_device("generic", 1);
+    Draws d = draws_new(dev, 1, 5000);
+
+    (void)state;
+    memset(d.logits.t.data, 0, 5000 * sizeof(float));
+    *params_of(&d, 0) = (SampleParams){.temperature = 1, .top_p = 0.5f};
+    mem_fail_at(1);
+    CHECK_FAILS(op_sample(dev, d.id.t, d.lp.t, d.logits.t, d.params.t), LT_E_NOMEM, NULL);
+    mem_fail_at(0);
+    draws_run(&d);
+    draws_free(&d);
+    device_close(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sample_draws_what_its_number_says),
+        cmocka_unit_test(test_sample_follows_the_distribution),
+        cmocka_unit_test(test_sample_cuts_at_the_edges),
+        cmocka_unit_test(test_sample_points_at_what_is_no_number),
+        cmocka_unit_test(test_sample_rows_do_not_see_one_another),
+        cmocka_unit_test(test_sample_survives_lack_of_memory),
+    };
+
+    return TEST_MAIN(tests);
+}
