@@ -1,4 +1,4 @@
-/* Tokenizers as Hugging Face's tokenizer.json describes them: added tokens -> normalizer -> pre-tokenizer -> BPE merges -> post-processor, and
+/* Tokenizers as Hugging Face's tokenizer.json (or SentencePiece's tokenizer.model) describes them: added tokens -> normalizer -> pre-tokenizer -> BPE merges -> post-processor, and
  * the decoder back. A file that asks for a step we do not have is refused by the step's name.
  *
  * Tokenizer: const after load, shared by threads. Encoder: one thread's scratch memory and piece cache.
@@ -20,10 +20,16 @@ typedef struct Ids {
 Status ids_add(Ids *ids, int32_t id);
 void ids_release(Ids *ids);
 
-/* FOLDER/tokenizer.json, with FOLDER/tokenizer_config.json (if any) for the names of bos, eos, unk and pad and model_max_length. */
+/* FOLDER/tokenizer.json, or FOLDER/tokenizer.model where there is none, with FOLDER/tokenizer_config.json (if any) for the names of bos, eos,
+ * unk and pad and model_max_length. */
 Status tokenizer_load(Tokenizer **out, const char *folder);
+/* One file by itself: a tokenizer.model if its name ends in .model, else a tokenizer.json. */
+Status tokenizer_load_file(Tokenizer **out, const char *path);
 /* Pure: the text of a tokenizer.json. */
 Status tokenizer_parse(Tokenizer **out, Str json, const char *file);
+/* Pure: the bytes of a tokenizer.model (SentencePiece, byte-pair). `special` adds BOS in front, since the file cannot say it; a folder's
+ * tokenizer_config.json can (add_bos_token, add_eos_token). */
+Status tokenizer_parse_model(Tokenizer **out, Str data, const char *file);
 void tokenizer_free(Tokenizer *t);
 
 /* Ids in use: 1 + the highest. */
@@ -39,7 +45,7 @@ int32_t tokenizer_eos(const Tokenizer *t);
 int32_t tokenizer_pad(const Tokenizer *t);
 /* model_max_length, 0 if absent or the "very large" sentinel. */
 int64_t tokenizer_max_length(const Tokenizer *t);
-/* SHA-256 of tokenizer.json's bytes. */
+/* SHA-256 of the bytes of tokenizer.json or tokenizer.model. */
 Digest tokenizer_digest(const Tokenizer *t);
 /* SHA-256 of the folder's chat template text, false if it has none. */
 bool tokenizer_template_digest(const Tokenizer *t, Digest *out);

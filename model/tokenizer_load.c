@@ -129,6 +129,12 @@ static void fill_byte_tables(Tokenizer *t)
     }
 }
 
+void vocab_finish(Tokenizer *t)
+{
+    fill_byte_tables(t);
+    t->cut_at_spaces = !t->byte_level && !t->ignore_merges && may_cut_at_spaces(&t->vocab);
+}
+
 static Status read_flags(JsonAt at, AddedToken *token)
 {
     TRY(json_opt_bool(&at, "special", &token->special));
@@ -264,8 +270,7 @@ static Status read_root(Tokenizer *t, JsonAt root, const TableText *tables, size
     TRY(read_steps(t, root, "post_processor", post_read));
     TRY(read_steps(t, root, "decoder", decode_read));
     t->decode_joins_by_space = !json_here(json_member(&root, "decoder"));
-    fill_byte_tables(t);
-    t->cut_at_spaces = !t->byte_level && !t->ignore_merges && may_cut_at_spaces(&t->vocab);
+    vocab_finish(t);
     const Status st = index_added(t);
     return st == LT_E_INPUT ? status_wrap(st, "%s: added_tokens", root.file) : st;
 }
@@ -294,20 +299,28 @@ done:
     return st;
 }
 
-Status tokenizer_parse(Tokenizer **out, Str json, const char *file)
+Status tokenizer_new(Tokenizer **out)
 {
     Tokenizer *t;
-    Status st;
 
     TRY(MEM_NEW(t, 1));
     arena_init(&t->arena);
     map_init(&t->vocab.id);
     map_init(&t->added_index);
     t->unk = t->bos = t->eos = t->pad = -1;
-    TRY_GOTO(parse(t, json, file), st, failed);
     *out = t;
     return LT_OK;
-failed:
-    tokenizer_free(t);
+}
+
+Status tokenizer_parse(Tokenizer **out, Str json, const char *file)
+{
+    Tokenizer *t;
+
+    TRY(tokenizer_new(&t));
+    const Status st = parse(t, json, file);
+    if (st == LT_OK)
+        *out = t;
+    else
+        tokenizer_free(t);
     return st;
 }

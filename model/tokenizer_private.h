@@ -65,6 +65,8 @@ void table_cut(StrBuf *out, Str json, const TableText *tables);
 
 Status vocab_read(Vocab *v, Str table, const char *file, size_t id_limit);
 Status merges_read(Vocab *v, Str table, const char *file);
+/* Of merges in the order of the file. */
+Status merge_table_build(MergeTable *m, const Merge *list, size_t n);
 /* Names a new id; the text must outlive the vocabulary. */
 Status vocab_name_id(Vocab *v, size_t id, Str text);
 void vocab_release(Vocab *v);
@@ -333,6 +335,7 @@ struct Tokenizer {
     int64_t max_length;
     Digest digest, template_digest;
     bool has_template;
+    bool sentencepiece; /* read from a tokenizer.model */
 };
 
 struct Encoder {
@@ -344,6 +347,10 @@ struct Encoder {
     PieceCache cache;
 };
 
+/* Empty, with no id known. */
+Status tokenizer_new(Tokenizer **out);
+/* Fills the tables that follow from vocabulary and merges. */
+void vocab_finish(Tokenizer *t);
 /* A string of the document, copied into the tokenizer. */
 Status tokenizer_keep(Tokenizer *t, Str text, Str *out);
 /* Calls `read` for a step, or for every step of a Sequence, however deep; `list` is the key of its array. */
@@ -351,7 +358,5 @@ typedef Status ReadStepFn(Tokenizer *t, JsonAt at, Str type);
 Status tokenizer_read_steps(Tokenizer *t, JsonAt at, const char *list, ReadStepFn *read);
 /* Refuses a step that the tables do not have. `sort` is "normalizer" and so on. */
 Status tokenizer_refuse_step(JsonAt step, const char *sort, Str type);
-/* bos, eos, pad, longest text and chat template from the folder; tokenizer_config.c. */
-Status tokenizer_read_folder(Tokenizer *t, const char *folder);
 
 #endif

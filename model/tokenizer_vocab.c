@@ -66,6 +66,14 @@ static void merge_table_put(MergeTable *m, Merge merge)
     m->slot[i] = merge;
 }
 
+Status merge_table_build(MergeTable *m, const Merge *list, size_t n)
+{
+    TRY(merge_table_init(m, n));
+    for (size_t i = 0; i < n; i++)
+        merge_table_put(m, list[i]);
+    return LT_OK;
+}
+
 typedef struct MergeReader {
     Vocab *v;
     const char *file;
@@ -107,9 +115,7 @@ Status merges_read(Vocab *v, Str table, const char *file)
 
     strbuf_init(&reader.joined);
     TRY_GOTO(table_read_merges(table, file, read_merge, &reader), st, done);
-    TRY_GOTO(merge_table_init(&v->merges, reader.count), st, done);
-    for (size_t i = 0; i < reader.count; i++)
-        merge_table_put(&v->merges, reader.list[i]);
+    st = merge_table_build(&v->merges, reader.list, reader.count);
 done:
     strbuf_release(&reader.joined);
     mem_free(reader.list);
