@@ -90,6 +90,33 @@ Status runinfo_read(RunInfo *out, Arena *arena, const char *folder)
     return LT_OK;
 }
 
+static Status field_to_json(json_t *object, const RunField *f, RunInfo *info)
+{
+    switch (f->kind) {
+    case RUN_TEXT:
+    case RUN_METHOD:
+    case RUN_TARGETS: return (*run_text(info, f))[0] == '\0' ? LT_OK : json_put(object, f->name, json_from_str(str_of(*run_text(info, f))));
+    case RUN_COUNT: return *run_count(info, f) < 0 ? LT_OK : json_put(object, f->name, json_integer(*run_count(info, f)));
+    case RUN_REAL: return isnan(*run_real(info, f)) ? LT_OK : json_put(object, f->name, json_real(*run_real(info, f)));
+    }
+    BUG_IF(true);
+}
+
+Status runinfo_write(StrBuf *out, const RunInfo *info)
+{
+    json_t *object = json_object();
+    RunInfo copy = *info;
+    Status st = object != NULL ? LT_OK : FAIL(LT_E_NOMEM, "out of memory");
+
+    for (int i = 0; st == LT_OK && i < RUN_FIELDS; i++)
+        st = field_to_json(object, &run_fields[i], &copy);
+    if (st == LT_OK)
+        st = json_write(out, object, (JsonStyle){.indent = 2});
+    strbuf_add_char(out, '\n');
+    json_decref(object);
+    return st == LT_OK ? strbuf_status(out) : st;
+}
+
 /* ---- tables ------------------------------------------------------------------------------------------------------------------- */
 
 static Status set_field(Tsv *t, size_t row, const RunField *f, RunInfo *info)

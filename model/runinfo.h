@@ -23,6 +23,9 @@ RunInfo runinfo_unknown(void);
  * where there is only a trainer_state.json. LT_E_INPUT with file and key for files that are not what they should be. */
 Status runinfo_read(RunInfo *out, Arena *arena, const char *folder);
 
+/* The text of a lethe.json that says the same; what is unknown is left out. */
+Status runinfo_write(StrBuf *out, const RunInfo *info);
+
 /* Fills the cells of those columns that the table has. */
 Status runinfo_set_row(Tsv *t, size_t row, const RunInfo *info);
 

@@ -3,6 +3,7 @@
 
 #include "model/convert.h"
 #include "model/merge.h"
+#include "model/runinfo.h"
 #include "tests/adapters.h"
 #include "tests/ref_model.h"
 #include "tests/saved.h"
@@ -175,6 +176,39 @@ static void test_merge_copies_the_tokenizer_as_one(void **state)
     device_close(dev);
 }
 
+/* A table of merged models knows ranks and bases as one of adapters does. */
+static void test_merge_keeps_how_the_adapter_was_made(void **state)
+{
+    static const char OWN[] = "{\"label\": \"mine\", \"run\": \"r\", \"method\": \"lora\"}";
+    const ModelConfig cfg = ref_model_config();
+    Device *dev = saved_device(1);
+    const char *adapter = adapter_random(SOME, &cfg, 5), *first = test_folder(), *second = test_folder(), *third = test_folder();
+    RunInfo info;
+    Arena memory;
+    Model *base;
+
+    (void)state;
+    arena_init(&memory);
+    const char *model = saved_model(dev, &cfg, LT_F32, 3, &base);
+    CHECK_OK(merge(dev, model, adapter, LT_F32, first));
+    CHECK_OK(runinfo_read(&info, &memory, first));
+    assert_string_equal(info.method, "lora");
+    assert_string_equal(info.base, model);
+    assert_string_equal(info.label, "");
+    assert_int_equal(info.rank, 3);
+    test_file(adapter, "lethe.json", OWN, sizeof OWN - 1);
+    CHECK_OK(merge(dev, model, adapter, LT_F32, second));
+    CHECK_OK(runinfo_read(&info, &memory, second));
+    assert_string_equal(info.label, "");
+    assert_string_equal(info.run, "r");
+    test_file(adapter, "lethe.json", "[]", 2); /* no reason not to merge */
+    CHECK_OK(merge(dev, model, adapter, LT_F32, third));
+    check_content(third, "lethe.json", NULL);
+    arena_release(&memory);
+    model_free(base);
+    device_close(dev);
+}
+
 static void test_merge_spares_what_it_reads(void **state)
 {
     const ModelConfig cfg = ref_model_config();
@@ -254,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_factors_add_in_any_pieces),
         cmocka_unit_test(test_merge_refuses_an_overflow),
         cmocka_unit_test(test_merge_copies_the_tokenizer_as_one),
+        cmocka_unit_test(test_merge_keeps_how_the_adapter_was_made),
         cmocka_unit_test(test_merge_spares_what_it_reads),
         cmocka_unit_test(test_merge_keeps_the_stored_dtype),
         cmocka_unit_test(test_merge_survives_without_memory),

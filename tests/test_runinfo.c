@@ -38,6 +38,28 @@ static void test_lethe_json_says_everything(void **state)
     check_runinfo(&got, &unknown);
 }
 
+static void test_lethe_json_is_written_as_it_is_read(void **state)
+{
+    const char *folder = test_folder();
+    RunInfo some = runinfo_unknown();
+    const RunInfo *const want[] = {&LETHE_INFO, &some};
+    StrBuf text;
+
+    (void)state;
+    some.method = "full";
+    some.step = 0;
+    some.lr = 1e-5;
+    strbuf_init(&text);
+    for (int i = 0; i < 2; i++) {
+        strbuf_clear(&text);
+        CHECK_OK(runinfo_write(&text, want[i]));
+        tree_put(folder, "lethe.json", text.data);
+        const RunInfo got = read_folder(folder);
+        check_runinfo(&got, want[i]);
+    }
+    strbuf_release(&text);
+}
+
 static void check_own_refused(const char *text, const char *part)
 {
     const char *folder = test_folder();
@@ -279,6 +301,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lethe_json_says_everything, tree_begin, tree_end),
+        cmocka_unit_test_setup_teardown(test_lethe_json_is_written_as_it_is_read, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_lethe_json_of_wrong_types_is_refused_by_key, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_targets_are_named_by_the_set_they_are, tree_begin, tree_end),
         cmocka_unit_test_setup_teardown(test_adapter_and_trainer_state_tell_of_a_lora_run, tree_begin, tree_end),
