@@ -121,17 +121,15 @@ static Status describe_tokenizer(json_t *out, const Checkpoint *ckpt, json_t *wa
 {
     json_t *object = NULL;
     Tokenizer *t = NULL;
+    const char *file;
     Digest digest;
-    StrBuf path;
     Status st;
 
-    strbuf_init(&path);
-    TRY_GOTO(path_join(&path, ckpt->path, "tokenizer.json"), st, done);
-    if (!file_exists(path.data)) {
-        TRY_GOTO(json_put(out, "tokenizer", json_null()), st, done);
-        TRY_GOTO(json_put(out, "template", json_null()), st, done);
-        st = inspect_warn(warnings, "no tokenizer.json: score needs --tokenizer DIR");
-        goto done;
+    TRY(locate_tokenizer_file(ckpt->path, &file));
+    if (file == NULL) {
+        TRY(json_put(out, "tokenizer", json_null()));
+        TRY(json_put(out, "template", json_null()));
+        return inspect_warn(warnings, "no tokenizer.json or tokenizer.model: score needs --tokenizer DIR");
     }
     TRY_GOTO(tokenizer_load(&t, ckpt->path), st, done);
     digest = tokenizer_digest(t);
@@ -147,7 +145,6 @@ static Status describe_tokenizer(json_t *out, const Checkpoint *ckpt, json_t *wa
         st = inspect_warn(warnings, "the tokenizer has %d tokens, the model rows for %" PRId64, (int)tokenizer_size(t), ckpt->cfg.vocab_size);
 done:
     tokenizer_free(t);
-    strbuf_release(&path);
     return st;
 }
 

@@ -133,22 +133,39 @@ Status locate_base(Located *out, Arena *arena, const Located *adapter, const cha
 
 /* ---- tokenizers --------------------------------------------------------------------------------------------------------------- */
 
-/* Notes the folder's tokenizer.json: as the one to use, or as one that differs from it. */
+Status locate_tokenizer_file(const char *folder, const char **out)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    bool here = false;
+
+    *out = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !here; i++) {
+        TRY(locate_has_file(folder, names[i], &here));
+        if (here)
+            *out = names[i];
+    }
+    return LT_OK;
+}
+
+/* Notes the folder's tokenizer: as the one to use, or as one that differs from it. */
 static Status try_tokenizer(TokenizerPlace *place, const char *folder, FileHashMode mode)
 {
+    const char *file;
     Digest digest;
     StrBuf path;
     Status st;
 
+    TRY(locate_tokenizer_file(folder, &file));
+    if (file == NULL || place->other != NULL)
+        return LT_OK;
     strbuf_init(&path);
-    TRY_GOTO(path_join(&path, folder, "tokenizer.json"), st, done);
-    if (place->other != NULL || !file_exists(path.data))
-        goto done;
+    TRY_GOTO(path_join(&path, folder, file), st, done);
     TRY_GOTO(filehash_get(path.data, mode, &digest), st, done);
     if (place->folder == NULL) {
         place->folder = folder;
+        place->file = file;
         place->digest = digest;
-    } else if (memcmp(&digest, &place->digest, sizeof digest) != 0) {
+    } else if (strcmp(file, place->file) == 0 && memcmp(&digest, &place->digest, sizeof digest) != 0) {
         place->other = folder;
         place->other_digest = digest;
     }
@@ -166,16 +183,16 @@ Status locate_tokenizer(TokenizerPlace *out, Arena *arena, const char *given, co
         TRY(find_folder(&named, arena, given));
         TRY(try_tokenizer(&place, named.path, mode));
         if (place.folder == NULL)
-            return FAIL(LT_E_INPUT, "'%s': expected a folder with tokenizer.json (--tokenizer), found none in it", given);
+            return FAIL(LT_E_INPUT, "'%s': expected a folder with tokenizer.json or tokenizer.model (--tokenizer), found neither", given);
     }
     TRY(try_tokenizer(&place, checkpoint->path, mode));
     if (base != NULL)
         TRY(try_tokenizer(&place, base->path, mode));
     if (place.folder == NULL && base != NULL)
-        return FAIL(LT_E_INPUT, "%s: expected tokenizer.json here or in the base '%s', found none; name its folder with --tokenizer",
+        return FAIL(LT_E_INPUT, "%s: expected tokenizer.json or tokenizer.model here or in the base '%s', found neither; name its folder with --tokenizer",
                     checkpoint->path, base->path);
     if (place.folder == NULL)
-        return FAIL(LT_E_INPUT, "%s: expected tokenizer.json, found none; name its folder with --tokenizer", checkpoint->path);
+        return FAIL(LT_E_INPUT, "%s: expected tokenizer.json or tokenizer.model, found neither; name its folder with --tokenizer", checkpoint->path);
     *out = place;
     return LT_OK;
 }

@@ -21,10 +21,14 @@ Status locate_checkpoint(Located *out, Arena *arena, const char *argument);
  * A relative path is looked up from the current folder, then from the adapter's. */
 Status locate_base(Located *out, Arena *arena, const Located *adapter, const char *given);
 
+/* "tokenizer.json", or "tokenizer.model" where there is only that; NULL: the folder has no tokenizer. */
+Status locate_tokenizer_file(const char *folder, const char **out);
+
 typedef struct TokenizerPlace {
-    const char *folder; /* holds the tokenizer.json to use */
+    const char *folder; /* holds the tokenizer to use */
+    const char *file;   /* as locate_tokenizer_file */
     Digest digest;      /* its SHA-256 */
-    const char *other;  /* the next place with a different tokenizer.json, for a warning; NULL: none */
+    const char *other;  /* the next place where the file of that name is different, for a warning; NULL: none */
     Digest other_digest;
 } TokenizerPlace;
 

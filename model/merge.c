@@ -25,17 +25,6 @@ DType merge_stored_dtype(const Checkpoint *base)
     return all;
 }
 
-static Status has_file(const char *folder, const char *name, bool *out)
-{
-    StrBuf path;
-
-    strbuf_init(&path);
-    const Status st = path_join(&path, folder, name);
-    *out = st == LT_OK && file_exists(path.data);
-    strbuf_release(&path);
-    return st;
-}
-
 static Status copy_file(const char *to, const char *from, const char *name)
 {
     StrBuf path, text;
@@ -57,11 +46,10 @@ done:
 
 static Status copy_tokenizer(const Variant *v, const char *folder)
 {
-    const char *from = v->base.path;
-    bool own;
+    const char *from = v->base.path, *own;
 
-    TRY(has_file(v->folder->path, "tokenizer.json", &own));
-    if (own)
+    TRY(locate_tokenizer_file(v->folder->path, &own));
+    if (own != NULL)
         from = v->folder->path;
     for (size_t i = 0; i < sizeof tokenizer_files / sizeof *tokenizer_files; i++)
         TRY(copy_file(folder, from, tokenizer_files[i]));

@@ -255,7 +255,8 @@ static void test_tokenizer_is_given_or_own_or_of_the_base(void **state)
     CHECK_OK(sha256_of("2", 1, &two));
     CHECK_OK(locate_checkpoint(&model, &tree_memory, tree_model(root, "m")));
     CHECK_OK(locate_checkpoint(&adapter, &tree_memory, tree_adapter(root, "a", "{}")));
-    CHECK_FAILS(locate_tokenizer(&got, &tree_memory, NULL, &model, NULL, FILEHASH_CACHED), LT_E_INPUT, "m: expected tokenizer.json, found none");
+    CHECK_FAILS(locate_tokenizer(&got, &tree_memory, NULL, &model, NULL, FILEHASH_CACHED), LT_E_INPUT,
+                "m: expected tokenizer.json or tokenizer.model, found neither");
     CHECK_FAILS(locate_tokenizer(&got, &tree_memory, NULL, &adapter, &model, FILEHASH_CACHED), LT_E_INPUT, "or in the base '");
 
     tree_put(model.path, "tokenizer.json", "1");
@@ -283,6 +284,19 @@ static void test_tokenizer_is_given_or_own_or_of_the_base(void **state)
     CHECK_OK(locate_tokenizer(&got, &tree_memory, given, &adapter, &model, FILEHASH_AGAIN));
     assert_string_equal(got.folder, given);
     assert_string_equal(got.other, model.path); /* the adapter's is the same */
+
+    /* Older folders have SentencePiece's file alone; beside a tokenizer.json it is not looked at, and the two cannot be compared. */
+    CHECK_OK(locate_checkpoint(&model, &tree_memory, tree_model(root, "old")));
+    tree_put(model.path, "tokenizer.model", "1");
+    CHECK_OK(locate_tokenizer(&got, &tree_memory, NULL, &model, NULL, FILEHASH_AGAIN));
+    assert_string_equal(got.file, "tokenizer.model");
+    assert_memory_equal(&got.digest, &one, sizeof one);
+    CHECK_OK(locate_tokenizer(&got, &tree_memory, NULL, &adapter, &model, FILEHASH_AGAIN));
+    assert_string_equal(got.file, "tokenizer.json");
+    assert_null(got.other);
+    tree_put(model.path, "tokenizer.json", "2");
+    CHECK_OK(locate_tokenizer(&got, &tree_memory, NULL, &model, NULL, FILEHASH_AGAIN));
+    assert_memory_equal(&got.digest, &two, sizeof two);
 }
 
 /* A snapshot file as the hub's cache keeps it: a link to a blob whose name is the SHA-256 of what ought to be in it. */
