@@ -137,10 +137,10 @@ typedef struct Shape {
     int64_t m, n, k, pad;
 } Shape;
 
-/* variant: 0 plain on a C of NaN, 1 beta 1, 2 bias and alpha, 3 all of it. */
-static void check_product(Device *dev, Shape s, DType ab, DType c, GemmOp op_a, GemmOp op_b, int variant, TestRandom *r)
+/* variant: 0 plain on a C of NaN, 1 beta 1, 2 bias and alpha, 3 all of it. The class NARROW takes any form. */
+static void check_product(Device *dev, GemmClass phase, Shape s, DType ab, DType c, GemmOp op_a, GemmOp op_b, int variant, TestRandom *r)
 {
-    GemmArgs g = {.op_a = op_a, .op_b = op_b, .alpha = variant >= 2 ? -0.75f : 0.0f, .beta = variant % 2 ? 1.0f : 0.0f};
+    GemmArgs g = {.op_a = op_a, .op_b = op_b, .alpha = variant >= 2 ? -0.75f : 0.0f, .beta = variant % 2 ? 1.0f : 0.0f, .phase = phase};
     Tensor before = make_tensor(c, s.m, s.n, s.pad, GUARD);
 
     g.a = make_operand(ab, op_a, s.m, s.k, s.pad, r);
@@ -181,9 +181,9 @@ static void test_gemm_is_right_for_all_dtypes_and_forms(void **state)
             continue;
         for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
             for (size_t t = 0; t < sizeof type / sizeof *type; t++)
-                for (int form = 0; form < 4; form++)
-                    check_product(dev, shape[s], type[t][0], type[t][1], form & 1 ? GEMM_T : GEMM_N, form & 2 ? GEMM_T : GEMM_N, variant++ % 5 % 4,
-                                  &r);
+                for (int form = 0; form < 8; form++)
+                    check_product(dev, form & 4 ? GEMM_NARROW : GEMM_WIDE, shape[s], type[t][0], type[t][1], form & 1 ? GEMM_T : GEMM_N,
+                                  form & 2 ? GEMM_T : GEMM_N, variant++ % 5 % 4, &r);
         device_close(dev);
     }
 }
@@ -194,10 +194,16 @@ typedef struct Form {
     const char *name;
     GemmOp op_a, op_b;
     float beta;
+    GemmClass phase;
 } Form;
 
-static const Form FORM[] = {{"y = x W^T", GEMM_N, GEMM_T, 0.0f}, {"dx = dy W", GEMM_N, GEMM_N, 0.0f}, {"dW += dy^T x", GEMM_T, GEMM_N, 1.0f}};
-enum { N_FORM = sizeof FORM / sizeof *FORM };
+static const Form FORM[] = {
+    {"y = x W^T", GEMM_N, GEMM_T, 0.0f, GEMM_WIDE},
+    {"dx = dy W", GEMM_N, GEMM_N, 0.0f, GEMM_WIDE},
+    {"dW += dy^T x", GEMM_T, GEMM_N, 1.0f, GEMM_WIDE},
+    {"y = x W^T, narrow", GEMM_N, GEMM_T, 0.0f, GEMM_NARROW},
+};
+enum { FORM_XW, FORM_DX, FORM_DW, FORM_NARROW, N_FORM };
 
 static Tensor rows_of(Tensor a, GemmOp op, int64_t from, int64_t n) { return op == GEMM_N ? tensor_rows(a, from, n) : tensor_cols(a, from, n); }
 
@@ -205,7 +211,7 @@ static Tensor rows_of(Tensor a, GemmOp op, int64_t from, int64_t n) { return op 
 static void multiply_rows(Device *dev, const Form *form, Tensor c, Tensor a, Tensor b, int64_t from, int64_t m)
 {
     const GemmArgs g = {.a = rows_of(a, form->op_a, from, m), .b = b, .c = tensor_rows(c, 0, m), .op_a = form->op_a, .op_b = form->op_b,
-                        .beta = form->beta};
+                        .beta = form->beta, .phase = form->phase};
 
     for (int64_t i = 0; i < m * c.stride; i++)
         write_at(c, 0, i, form->beta != 0.0f ? 1.0 : (double)NAN);
@@ -316,28 +322,79 @@ static void test_gemm_does_not_depend_on_threads(void **state)
 }
 
 /* A neighbour full of NaN and infinity is somebody else's trouble. */
+static void check_no_mixing(int level, const Form *form, DType dtype)
+{
+    Operands o = make_operands(form, dtype, 70, 45);
+    Device *dev;
+
+    if (open_at(&dev, level, 2)) {
+        multiply_rows(dev, form, o.want, o.a, o.b, 0, ROWS_MAX);
+        for (int64_t i = 0; i < ROWS_MAX; i++)
+            for (int64_t p = 0; p < o.a.cols && i % 7 != 3; p++)
+                write_at(o.a, i, p, i % 2 ? (double)NAN : (double)INFINITY);
+        multiply_rows(dev, form, o.c, o.a, o.b, 0, ROWS_MAX);
+        for (int64_t i = 0; i < ROWS_MAX; i++)
+            for (int64_t j = 0; j < o.c.cols; j++)
+                if (i % 7 == 3 ? read_at(o.c, i, j) != read_at(o.want, i, j) : isfinite(read_at(o.c, i, j)))
+                    fail_msg("%s, %s: c[%lld,%lld] is %g", LEVEL[level], form->name, (long long)i, (long long)j, read_at(o.c, i, j));
+        device_close(dev);
+    }
+    free_operands(&o);
+}
+
 static void test_gemm_does_not_mix_rows(void **state)
 {
     (void)state;
     for (int level = 0; level < N_LEVEL; level++)
         for (int d = LT_F32; d <= LT_F16; d++) {
-            Operands o = make_operands(&FORM[0], (DType)d, 70, 45);
-            Device *dev;
+            check_no_mixing(level, &FORM[FORM_XW], (DType)d);
+            check_no_mixing(level, &FORM[FORM_NARROW], (DType)d);
+        }
+}
 
-            if (open_at(&dev, level, 2)) {
-                multiply_rows(dev, &FORM[0], o.want, o.a, o.b, 0, ROWS_MAX);
-                for (int64_t i = 0; i < ROWS_MAX; i++)
-                    for (int64_t p = 0; p < o.a.cols && i % 7 != 3; p++)
-                        write_at(o.a, i, p, i % 2 ? (double)NAN : (double)INFINITY);
-                multiply_rows(dev, &FORM[0], o.c, o.a, o.b, 0, ROWS_MAX);
-                for (int64_t i = 0; i < ROWS_MAX; i++)
-                    for (int64_t j = 0; j < o.c.cols; j++)
-                        if (i % 7 == 3 ? read_at(o.c, i, j) != read_at(o.want, i, j) : isfinite(read_at(o.c, i, j)))
-                            fail_msg("%s: c[%lld,%lld] is %g", LEVEL[level], (long long)i, (long long)j, read_at(o.c, i, j));
+/* Weights in the backend's own layout give the bits of the weights as they lie. False: there is no such layout. */
+static bool check_packed(Device *dev, DType dtype, int64_t n, int64_t k)
+{
+    Operands o = make_operands(&FORM[FORM_NARROW], dtype, n, k);
+    const size_t bytes = op_gemm_pack_bytes(dev, o.b, GEMM_NARROW);
+    Tensor packed = make_tensor(LT_F32, 1, (int64_t)(bytes / sizeof(float)), 0, 0);
+
+    CHECK_OK(op_gemm_pack(dev, packed, o.b, GEMM_NARROW));
+    for (int64_t m = 1; m <= 130 && bytes > 0; m += m < 20 ? 1 : 37) {
+        const GemmArgs plain = {.a = tensor_rows(o.a, 0, m), .b = o.b, .c = tensor_rows(o.want, 0, m), .op_b = GEMM_T, .phase = GEMM_NARROW};
+        GemmArgs g = plain;
+
+        g.c = tensor_rows(o.c, 0, m);
+        g.packed = packed;
+        CHECK_OK(op_gemm(dev, &plain));
+        CHECK_OK(op_gemm(dev, &g));
+        if (memcmp(o.c.data, o.want.data, (size_t)(m * n) * dtype_bytes(dtype)) != 0)
+            fail_msg("%s: %lld rows times packed %s [%lld,%lld] differ", device_class(dev), (long long)m, dtype_name(dtype), (long long)n, (long long)k);
+    }
+    free_tensor(packed, 0);
+    free_operands(&o);
+    return bytes > 0;
+}
+
+static void test_gemm_packed_weights_give_the_same_bits(void **state)
+{
+    static const int64_t size[][2] = {{16, 32}, {80, 300}, {33, 61}, {1, 1}, {64, 17}, {200, 768}};
+    bool any = false;
+
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++)
+        for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+            for (int d = LT_F32; d <= LT_F16; d++) {
+                Device *dev;
+
+                if (!open_at(&dev, level, 2))
+                    continue;
+                any |= check_packed(dev, (DType)d, size[i][0], size[i][1]);
+                assert_int_equal(op_gemm_pack_bytes(dev, tensor_of(&any, (DType)d, 16, 16), GEMM_WIDE), 0);
                 device_close(dev);
             }
-            free_operands(&o);
-        }
+    if (!any)
+        test_skip("no level here packs weights");
 }
 
 /* Our kernels with FMA promise one chain per element. It is what makes blocks of k free to change. */
@@ -389,33 +446,38 @@ static void test_gemm_of_many_sizes(void **state)
     free_operands(&o);
 }
 
-/* Wherever memory runs out, the call says so and the next one works. */
+/* Wherever memory runs out, the call says so and the next one works. False: it did not run out. */
+static bool check_lack_of_memory(Device *dev, const Form *form, uint64_t n)
+{
+    Operands o = make_operands(form, LT_BF16, 70, 40);
+    const GemmArgs g = {.a = o.a, .b = o.b, .c = o.c, .op_a = form->op_a, .op_b = form->op_b, .phase = form->phase};
+    Status st;
+
+    mem_fail_at(n);
+    st = op_gemm(dev, &g);
+    mem_fail_at(0);
+    if (st != LT_OK) {
+        CHECK_FAILS(st, LT_E_NOMEM, "out of memory");
+        CHECK_OK(op_gemm(dev, &g));
+    }
+    free_operands(&o);
+    return st != LT_OK;
+}
+
 static void test_gemm_survives_lack_of_memory(void **state)
 {
     (void)state;
     for (int level = 0; level < N_LEVEL; level++)
-        for (uint64_t n = 1;; n++) {
-            Operands o = make_operands(&FORM[2], LT_BF16, 70, 40);
-            const GemmArgs g = {.a = o.a, .b = o.b, .c = o.c, .op_a = GEMM_T};
+        for (int f = FORM_DW; f <= FORM_NARROW; f++) {
             Device *dev;
-            Status st;
 
-            if (!open_at(&dev, level, 2)) {
-                free_operands(&o);
-                break;
-            }
-            mem_fail_at(n);
-            st = op_gemm(dev, &g);
-            mem_fail_at(0);
-            if (st != LT_OK) {
-                CHECK_FAILS(st, LT_E_NOMEM, "out of memory");
-                CHECK_OK(op_gemm(dev, &g));
-            }
-            device_close(dev);
-            free_operands(&o);
-            if (st == LT_OK) {
-                assert_true(n > 1);
-                break;
+            for (uint64_t n = 1; open_at(&dev, level, 2); n++) {
+                const bool ran_out = check_lack_of_memory(dev, &FORM[f], n);
+
+                device_close(dev);
+                assert_true(ran_out || n > 1);
+                if (!ran_out)
+                    break;
             }
         }
 }
@@ -428,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_gemm_rows_do_not_depend_on_m_in_long_sums),
         cmocka_unit_test(test_gemm_does_not_depend_on_threads),
         cmocka_unit_test(test_gemm_does_not_mix_rows),
+        cmocka_unit_test(test_gemm_packed_weights_give_the_same_bits),
         cmocka_unit_test(test_gemm_f32_is_one_fused_chain),
         cmocka_unit_test(test_gemm_of_many_sizes),
         cmocka_unit_test(test_gemm_survives_lack_of_memory),

@@ -17,7 +17,10 @@ const Backend backend_cpu = {
     .elapsed = cpu_elapsed,
 
     .gemm = cpu_gemm,
+#if CPU_X86
     .gemm_pack_bytes = cpu_gemm_pack_bytes,
+    .gemm_pack = cpu_gemm_pack,
+#endif
     .embed = cpu_embed,
     .gather = cpu_gather,
     .scatter = cpu_scatter,

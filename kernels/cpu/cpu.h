@@ -67,6 +67,7 @@ Status cpu_elapsed(Device *dev, int from, int to, double *seconds);
 /* Op slots, in the order of backend.h. */
 Status cpu_gemm(Device *dev, const GemmArgs *args);
 size_t cpu_gemm_pack_bytes(Device *dev, Tensor w, GemmClass phase);
+Status cpu_gemm_pack(Device *dev, Tensor packed, Tensor w, GemmClass phase);
 Status cpu_embed(Device *dev, Tensor y, Tensor w, Tensor id);
 Status cpu_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id);
 Status cpu_gather(Device *dev, Tensor y, Tensor x, Tensor row);

@@ -2,6 +2,7 @@
 
 #include "core/mem.h"
 #include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/gemm_narrow.h"
 #include "kernels/cpu/gemm_onednn.h"
 
 #include <string.h>
@@ -179,22 +180,6 @@ static void plan_micro(GemmRun *r)
 
 /* ---- a tile ----------------------------------------------------------------------------------------------------------------- */
 
-static void finish_tile(const GemmRun *r, const float *sums, int64_t sums_stride, int64_t i, int64_t rows, int64_t j, int64_t cols)
-{
-    const GemmArgs *g = r->args;
-    const GemmFinish f = {
-        .c = (char *)g->c.data + (size_t)(i * g->c.stride + j) * dtype_bytes(g->c.dtype),
-        .dtype = g->c.dtype,
-        .stride = g->c.stride,
-        .bias = tensor_is_set(g->bias) ? (const char *)g->bias.data + (size_t)j * dtype_bytes(g->bias.dtype) : NULL,
-        .bias_dtype = g->bias.dtype,
-        .alpha = g->alpha,
-        .add = g->beta != 0.0f,
-    };
-
-    gemm_finish(cpu_of(r->dev)->level, &f, sums, sums_stride, rows, cols);
-}
-
 /* Column tiles of the same rows follow one another, so a thread mostly finds its rows of A laid out already. */
 static Status gemm_tile(void *context, int64_t index, int thread)
 {
@@ -213,13 +198,13 @@ static Status gemm_tile(void *context, int64_t index, int thread)
         if (is_new)
             micro_pack_rows(r->micro, (float *)a, &r->a, i, rows, cpu_of(r->dev)->n_thread);
         micro_multiply(r->micro, (float *)sums, (float *)a, rows, &r->b, j, cols, (float *)b, cpu_of(r->dev)->n_thread);
-        finish_tile(r, (float *)sums, GEMM_TILE_COLS, i, rows, j, cols);
+        gemm_finish(cpu_of(r->dev)->level, r->args, (float *)sums, GEMM_TILE_COLS, i, rows, j, cols);
         return LT_OK;
     }
     if (is_new && r->a_bytes > 0)
         lay_dense_rows(a, &r->a, i, rows);
     TRY(multiply_onednn(r, thread, (float *)sums, r->a_bytes > 0 ? a : gemm_side_at(&r->a, i), rows, dense_cols(&r->b, j, cols, b), cols, scratch));
-    finish_tile(r, (float *)sums, cols, i, rows, j, cols);
+    gemm_finish(cpu_of(r->dev)->level, r->args, (float *)sums, cols, i, rows, j, cols);
     return LT_OK;
 }
 
@@ -237,6 +222,10 @@ Status cpu_gemm(Device *dev, const GemmArgs *g)
 
     if (g->a.dtype == LT_F64)
         return gemm_f64(dev, g);
+#if CPU_X86
+    if (gemm_narrow_takes(cpu_of(dev)->level, g))
+        return gemm_narrow(dev, g);
+#endif
     r.a = (GemmSide){g->a.data, g->a.dtype, r.m, r.k, g->a.stride, g->op_a == GEMM_N};
     r.b = (GemmSide){g->b.data, g->b.dtype, r.n, r.k, g->b.stride, g->op_b == GEMM_T};
     TRY(plan_onednn(&r, &taken));
@@ -255,11 +244,15 @@ Status cpu_gemm(Device *dev, const GemmArgs *g)
     return pool_run(dev->pool, r.row_tiles * r.col_tiles, gemm_tile, &r);
 }
 
-/* A layout of our own would save the library its copy of B at small m. It would have to be one whose sums have the same bits. */
+#if CPU_X86
 size_t cpu_gemm_pack_bytes(Device *dev, Tensor w, GemmClass phase)
 {
-    (void)dev;
-    (void)w;
-    (void)phase;
-    return 0;
+    return phase == GEMM_NARROW ? gemm_narrow_pack_bytes(cpu_of(dev)->level, w) : 0;
 }
+
+Status cpu_gemm_pack(Device *dev, Tensor packed, Tensor w, GemmClass phase)
+{
+    (void)phase; /* the only one with a size */
+    return gemm_narrow_pack(dev, packed, w);
+}
+#endif

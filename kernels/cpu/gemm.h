@@ -4,7 +4,8 @@
  * tiles of the same rows), multiplies into a tile of F32 sums in its own scratch memory, and finishes the tile: alpha, beta, bias,
  * one rounding. Two engines multiply: oneDNN (gemm_onednn.h) where it is exact about its order, else our micro-kernels
  * (gemm_micro.h). In both, a sum runs over k in ascending order in one F32 accumulator, so it cannot depend on m, on the
- * row's place, on its neighbours or on the threads; tests/test_gemm.c holds both to that, bit for bit. */
+ * row's place, on its neighbours or on the threads; tests/test_gemm.c holds both to that, bit for bit.
+ * Decoding has an engine and tasks of its own where AVX-512 is (gemm_narrow.h). */
 #ifndef LETHE_KERNELS_CPU_GEMM_H
 #define LETHE_KERNELS_CPU_GEMM_H
 
@@ -33,21 +34,11 @@ static inline const char *gemm_side_at(const GemmSide *s, int64_t o)
     return (const char *)s->data + (size_t)(s->k_contiguous ? o * s->stride : o) * dtype_bytes(s->dtype);
 }
 
-/* How a tile of sums becomes C. */
-typedef struct GemmFinish {
-    char *c; /* the tile's first element */
-    DType dtype;
-    int64_t stride;
-    const char *bias; /* of the tile's first column, or NULL */
-    DType bias_dtype;
-    float alpha;
-    bool add; /* beta 1 */
-} GemmFinish;
-
 enum { GEMM_TILE_COLS = 64 };
 
-/* c = alpha sums + c + bias for rows x cols (cols <= GEMM_TILE_COLS); the sums lie `sums_stride` apart. */
-void gemm_finish(CpuLevel level, const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols);
+/* Rows [i, i + rows) and columns [j, j + cols) of C, cols <= GEMM_TILE_COLS: alpha sums + c + bias, rounded once. The rows of sums lie
+ * `sums_stride` apart. */
+void gemm_finish(CpuLevel level, const GemmArgs *g, const float *sums, int64_t sums_stride, int64_t i, int64_t rows, int64_t j, int64_t cols);
 
 /* to[outer][k] = the transpose of from[k][outer], elements of 2 or 4 bytes; from_stride in elements. Needs AVX2. */
 void gemm_transpose(char *to, const char *from, int64_t from_stride, size_t size, int64_t k, int64_t outer);

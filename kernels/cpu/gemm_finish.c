@@ -11,6 +11,17 @@
 
 enum { F16_BATCH = 8 };
 
+/* A tile of C. */
+typedef struct Finish {
+    char *c; /* its first element */
+    DType dtype;
+    int64_t stride;
+    const char *bias; /* of its first column, or NULL */
+    DType bias_dtype;
+    float alpha;
+    bool add; /* beta 1 */
+} Finish;
+
 /* Eight at a time; the processor and core/half agree in every bit (round to nearest even, NaN quiet). */
 typedef void FromF16(float *to, const uint16_t *from);
 typedef void ToF16(uint16_t *to, const float *from);
@@ -97,7 +108,7 @@ INLINE void finish_row_f16(char *c, const float *sum, const float *bias, float a
     memcpy(c, half, (size_t)cols * sizeof *half);
 }
 
-INLINE void finish(const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols, FromF16 *from_f16, ToF16 *to_f16)
+INLINE void finish(const Finish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols, FromF16 *from_f16, ToF16 *to_f16)
 {
     const size_t step = (size_t)f->stride * dtype_bytes(f->dtype);
     float wide_bias[GEMM_TILE_COLS];
@@ -115,32 +126,42 @@ INLINE void finish(const GemmFinish *f, const float *sums, int64_t sums_stride, 
             finish_row_f16(c, sums, bias, f->alpha, f->add, cols, from_f16, to_f16);
 }
 
-static void finish_generic(const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
+static void finish_generic(const Finish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
 {
     finish(f, sums, sums_stride, rows, cols, from_f16_generic, to_f16_generic);
 }
 
 #if CPU_X86
-TARGET_AVX2 static void finish_avx2(const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
+TARGET_AVX2 static void finish_avx2(const Finish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
 {
     finish(f, sums, sums_stride, rows, cols, from_f16_avx2, to_f16_avx2);
 }
 
-TARGET_AVX512 static void finish_avx512(const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
+TARGET_AVX512 static void finish_avx512(const Finish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
 {
     finish(f, sums, sums_stride, rows, cols, from_f16_avx2, to_f16_avx2);
 }
 #endif
 
-void gemm_finish(CpuLevel level, const GemmFinish *f, const float *sums, int64_t sums_stride, int64_t rows, int64_t cols)
+void gemm_finish(CpuLevel level, const GemmArgs *g, const float *sums, int64_t sums_stride, int64_t i, int64_t rows, int64_t j, int64_t cols)
 {
+    const Finish f = {
+        .c = (char *)g->c.data + (size_t)(i * g->c.stride + j) * dtype_bytes(g->c.dtype),
+        .dtype = g->c.dtype,
+        .stride = g->c.stride,
+        .bias = tensor_is_set(g->bias) ? (const char *)g->bias.data + (size_t)j * dtype_bytes(g->bias.dtype) : NULL,
+        .bias_dtype = g->bias.dtype,
+        .alpha = g->alpha,
+        .add = g->beta != 0.0f,
+    };
+
 #if CPU_X86
     if (level >= CPU_AVX512)
-        finish_avx512(f, sums, sums_stride, rows, cols);
+        finish_avx512(&f, sums, sums_stride, rows, cols);
     else if (level == CPU_AVX2)
-        finish_avx2(f, sums, sums_stride, rows, cols);
+        finish_avx2(&f, sums, sums_stride, rows, cols);
     else
 #endif
-        finish_generic(f, sums, sums_stride, rows, cols);
+        finish_generic(&f, sums, sums_stride, rows, cols);
     (void)level;
 }
