@@ -7,9 +7,6 @@
 
 #include <stdio.h>
 
-/* Longest tokenizer.json that is read when the file itself is named. */
-static const size_t TOKENIZER_MAX_BYTES = (size_t)256 << 20;
-
 typedef struct TokenizeOptions {
     CommonOptions common;
     bool special, decode;
@@ -36,7 +33,9 @@ static Status encode_line(Tokenizing *t, const JsonAt *line)
     Str text;
 
     TRY(json_get_str(line, "text", &text));
-    TRY(encoder_encode(t->encoder, text, t->options->special, &t->ids));
+    const Status st = encoder_encode(t->encoder, text, t->options->special, &t->ids);
+    if (st != LT_OK)
+        return status_wrap(st, "stdin:%llu", (unsigned long long)line->line);
     strbuf_add_text(&t->out, "{\"ids\":[");
     for (size_t i = 0; i < t->ids.count; i++)
         strbuf_addf(&t->out, "%s%d", i > 0 ? "," : "", (int)t->ids.id[i]);
@@ -55,8 +54,9 @@ static Status decode_line(Tokenizing *t, const JsonAt *line)
         TRY(json_to_int(json_element(&array, i), 0, INT32_MAX, &id));
         TRY(ids_add(&t->ids, (int32_t)id));
     }
-    TRY(tokenizer_decode(t->tokenizer, t->ids.id, t->ids.count, !t->options->special, &t->text));
-    TRY(strbuf_status(&t->text));
+    const Status st = tokenizer_decode(t->tokenizer, t->ids.id, t->ids.count, !t->options->special, &t->text);
+    if (st != LT_OK)
+        return status_wrap(st, "stdin:%llu", (unsigned long long)line->line);
     strbuf_add_text(&t->out, "{\"text\":");
     json_write_str(&t->out, strbuf_str(&t->text), false);
     strbuf_add_text(&t->out, "}\n");
@@ -104,22 +104,6 @@ done:
     return st;
 }
 
-/* A model folder, or a tokenizer.json by itself. */
-static Status open_tokenizer(Tokenizer **out, const char *path)
-{
-    StrBuf text;
-    Status st;
-
-    if (!file_exists(path))
-        return tokenizer_load(out, path);
-    strbuf_init(&text);
-    TRY_GOTO(file_read(path, TOKENIZER_MAX_BYTES, &text), st, done);
-    st = tokenizer_parse(out, strbuf_str(&text), path);
-done:
-    strbuf_release(&text);
-    return st;
-}
-
 static Status tokenize_run(void *options, const char *const *argument, size_t n_argument, const char *command_line)
 {
     Tokenizing t = {.options = options};
@@ -129,7 +113,7 @@ static Status tokenize_run(void *options, const char *const *argument, size_t n_
     (void)n_argument, (void)command_line;
     strbuf_init(&t.text);
     strbuf_init(&t.out);
-    TRY_GOTO(open_tokenizer(&tokenizer, argument[0]), st, done);
+    TRY_GOTO(file_exists(argument[0]) ? tokenizer_load_file(&tokenizer, argument[0]) : tokenizer_load(&tokenizer, argument[0]), st, done);
     t.tokenizer = tokenizer;
     TRY_GOTO(encoder_create(&t.encoder, tokenizer), st, done);
     st = tokenize_lines(&t);
@@ -145,8 +129,8 @@ done:
 const Verb verb_tokenize = {
     .name = "tokenize",
     .arguments = "TOKENIZER [--special] [--decode] <LINES",
-    .summary = "text to token ids and back: JSON lines {\"text\": ...} on stdin become {\"ids\": [...]} on stdout; TOKENIZER is a model folder or a "
-               "tokenizer.json",
+    .summary = "text to token ids and back: JSON lines {\"text\": ...} on stdin become {\"ids\": [...]} on stdout; TOKENIZER is a model folder, a "
+               "tokenizer.json or a tokenizer.model",
     .option = tokenize_options,
     .options_bytes = sizeof(TokenizeOptions),
     .min_arguments = 1,

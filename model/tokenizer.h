@@ -8,6 +8,7 @@
 #define LETHE_MODEL_TOKENIZER_H
 
 #include "core/hash.h"
+#include "core/pool.h"
 #include "core/strbuf.h"
 
 typedef struct Tokenizer Tokenizer;
@@ -54,6 +55,10 @@ Status encoder_create(Encoder **out, const Tokenizer *t);
 void encoder_free(Encoder *e);
 /* Appends the ids of valid UTF-8 text. special: with what the post-processor adds (BOS for Llama-2). LT_E_INPUT for invalid UTF-8. */
 Status encoder_encode(Encoder *e, Str text, bool special, Ids *out);
+
+/* The same for many texts on all threads of the pool; out[i] gets the ids of text[i], whichever thread makes them. On failure the text says which
+ * text it was; the lists still belong to the caller. */
+Status encode_batch(Pool *pool, const Tokenizer *t, const Str *text, size_t n, bool special, Ids *out);
 
 /* Decoding while ids come, one thread. Deltas and the flush joined are tokenizer_decode's text of the same ids. A delta is all that no later id
  * can change: never half a character; byte tokens of a byte-fallback vocabulary wait for the end of their run, since one bad byte spoils it all. */
