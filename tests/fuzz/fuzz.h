@@ -34,6 +34,7 @@ void fuzz_safetensors_seeds(SeedList *out);
 void fuzz_text_seeds(SeedList *out);
 void fuzz_tokenizer_seeds(SeedList *out);
 void fuzz_tokenizer_config_seeds(SeedList *out);
+void fuzz_tokenizer_model_seeds(SeedList *out);
 
 typedef struct FuzzTarget {
     const char *name;

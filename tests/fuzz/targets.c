@@ -11,6 +11,7 @@ int fuzz_safetensors(const uint8_t *data, size_t size);
 int fuzz_text(const uint8_t *data, size_t size);
 int fuzz_tokenizer(const uint8_t *data, size_t size);
 int fuzz_tokenizer_config(const uint8_t *data, size_t size);
+int fuzz_tokenizer_model(const uint8_t *data, size_t size);
 
 const FuzzTarget fuzz_targets[] = {
     {"adapter", fuzz_adapter, fuzz_adapter_seeds},
@@ -23,5 +24,6 @@ const FuzzTarget fuzz_targets[] = {
     {"text", fuzz_text, fuzz_text_seeds},
     {"tokenizer", fuzz_tokenizer, fuzz_tokenizer_seeds},
     {"tokenizer_config", fuzz_tokenizer_config, fuzz_tokenizer_config_seeds},
+    {"tokenizer_model", fuzz_tokenizer_model, fuzz_tokenizer_model_seeds},
     {.name = NULL},
 };
