@@ -28,7 +28,7 @@ typedef struct Backend {
     size_t (*gemm_pack_bytes)(Device *dev, Tensor w, GemmClass phase);
     Status (*gemm_pack)(Device *dev, Tensor packed, Tensor w, GemmClass phase);
     Status (*embed)(Device *dev, Tensor y, Tensor w, Tensor id);
-    Status (*embed_grad)(Device *dev, Tensor dw, Tensor dy, Tensor id);
+    Status (*embed_grad)(Device *dev, Tensor dw, Tensor dy, Tensor id, Tensor first, Tensor order);
     Status (*gather)(Device *dev, Tensor y, Tensor x, Tensor row);
     Status (*scatter)(Device *dev, Tensor x, Tensor y, Tensor row);
     Status (*bias_grad)(Device *dev, Tensor db, Tensor dy);
@@ -58,7 +58,7 @@ typedef struct Backend {
     Status (*sample)(Device *dev, Tensor id, Tensor lp, Tensor logits, Tensor params);
 
     /* training */
-    Status (*sumsq)(Device *dev, double *out, Tensor x);
+    Status (*sumsq)(Device *dev, Tensor out, Tensor x);
     Status (*adamw)(Device *dev, const OptimArgs *args);
     Status (*lion)(Device *dev, const OptimArgs *args);
 

@@ -53,9 +53,11 @@ Status op_gemm(Device *dev, const GemmArgs *args);
 size_t op_gemm_pack_bytes(Device *dev, Tensor w, GemmClass phase);
 Status op_gemm_pack(Device *dev, Tensor packed, Tensor w, GemmClass phase);
 
-/* y[N,C] = w[id[n]]            dw[V,C] += by id, rows of equal id in ascending n */
+/* y[N,C] = w[id[n]] */
 Status op_embed(Device *dev, Tensor y, Tensor w, Tensor id);
-Status op_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id);
+/* dw[id[u]] += the rows order[first[u]] .. order[first[u+1]-1] of dy[N,C], one after the other. id[U]: the ids that occur, all different;
+ * first[U+1]; order[N], ascending within an id. The host sorts the batch once, so that no device has to. */
+Status op_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id, Tensor first, Tensor order);
 
 /* y[r] = x[row[r]]             x[row[r]] = y[r], rows all different (the gradient of a gather, after a fill with zero) */
 Status op_gather(Device *dev, Tensor y, Tensor x, Tensor row);
@@ -174,8 +176,10 @@ Status op_logprob(Device *dev, Tensor lp, Tensor best, Tensor logits, Tensor row
 Status op_argmax(Device *dev, Tensor id, Tensor logits);
 
 /* One draw a row. A row's result depends on its logits and its own parameters only. temperature 0: argmax. top_k 0, top_p 1: no cut.
- * Order as in transformers: temperature, then top-k, then top-p over what is left (keeps the smallest set whose mass reaches p). Uniform
- * number: Philox at counter (step, 0, 0, 0), key (seed_low, seed_high). */
+ * Order as in transformers: temperature, then top-k (equals of the k-th stay), then top-p over what is left (keeps the smallest set whose mass
+ * reaches p). The draw walks the mass of what the cuts left, by descending logit and among equals by ascending id; without a cut by ascending
+ * id. It takes the first id at which the mass so far exceeds u times the whole. u: Philox at counter (step, 0, 0, 0), key (seed_low,
+ * seed_high). */
 typedef struct SampleParams {
     float temperature, top_p;
     int32_t top_k;
@@ -186,8 +190,9 @@ Status op_sample(Device *dev, Tensor id, Tensor lp, Tensor logits, Tensor params
 
 /* ---- training ----------------------------------------------------------------------------------------------------------- */
 
-/* *out += sum of squares of x, F64, in fixed blocks of 4096 elements summed in index order. */
-Status op_sumsq(Device *dev, double *out, Tensor x);
+/* out[0] += sum of squares of x. out: F64 [1, 1] on the device, so that the norm of many tensors is fetched once. Products and sums F64, in
+ * fixed blocks of 4096 elements (row by row, whatever the stride), whose sums are added in ascending order. */
+Status op_sumsq(Device *dev, Tensor out, Tensor x);
 
 /* One update of one parameter. master F32; weight: the copy the model reads (dtype T), optional where it is the master itself.
  * low: U16, with a BF16 weight: master = weight's 16 bits and these (masters "split"); then master is left out. m, v: F32 or BF16.

@@ -91,13 +91,15 @@ Status op_embed(Device *dev, Tensor y, Tensor w, Tensor id)
     return is_empty(y) ? LT_OK : dev->table->embed(dev, y, w, id);
 }
 
-Status op_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id)
+Status op_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id, Tensor first, Tensor order)
 {
     CHECK_SLOT(dev, embed_grad);
     TRY(check_tensor("embed_grad", "dy", dy, DT_TRAIN, ANY_SIZE, ANY_SIZE));
     TRY(check_tensor("embed_grad", "dw", dw, DT_F32, ANY_SIZE, dy.cols));
-    TRY(check_tensor("embed_grad", "id", id, DT_I32, 1, dy.rows));
-    return is_empty(dy) ? LT_OK : dev->table->embed_grad(dev, dw, dy, id);
+    TRY(check_tensor("embed_grad", "id", id, DT_I32, 1, ANY_SIZE));
+    TRY(check_tensor("embed_grad", "first", first, DT_I32, 1, id.cols + 1));
+    TRY(check_tensor("embed_grad", "order", order, DT_I32, 1, dy.rows));
+    return is_empty(dy) || is_empty(id) ? LT_OK : dev->table->embed_grad(dev, dw, dy, id, first, order);
 }
 
 Status op_gather(Device *dev, Tensor y, Tensor x, Tensor row)

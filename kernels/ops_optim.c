@@ -2,9 +2,10 @@
 
 #include "kernels/check_args.h"
 
-Status op_sumsq(Device *dev, double *out, Tensor x)
+Status op_sumsq(Device *dev, Tensor out, Tensor x)
 {
     CHECK_SLOT(dev, sumsq);
+    TRY(check_tensor("sumsq", "out", out, DT_F64, 1, 1));
     TRY(check_tensor("sumsq", "x", x, DT_ACTIVATION | DT_F64, ANY_SIZE, ANY_SIZE));
     return is_empty(x) ? LT_OK : dev->table->sumsq(dev, out, x);
 }

@@ -24,7 +24,7 @@ static const Tensor none;
 static Status door_gemm(Device *dev) { return op_gemm(dev, &(GemmArgs){0}); }
 static Status door_gemm_pack(Device *dev) { return op_gemm_pack(dev, none, none, GEMM_WIDE); }
 static Status door_embed(Device *dev) { return op_embed(dev, none, none, none); }
-static Status door_embed_grad(Device *dev) { return op_embed_grad(dev, none, none, none); }
+static Status door_embed_grad(Device *dev) { return op_embed_grad(dev, none, none, none, none, none); }
 static Status door_gather(Device *dev) { return op_gather(dev, none, none, none); }
 static Status door_scatter(Device *dev) { return op_scatter(dev, none, none, none); }
 static Status door_bias_grad(Device *dev) { return op_bias_grad(dev, none, none); }
@@ -46,7 +46,7 @@ static Status door_xent(Device *dev) { return op_xent(dev, none, none, none, non
 static Status door_logprob(Device *dev) { return op_logprob(dev, none, none, none, none, none); }
 static Status door_argmax(Device *dev) { return op_argmax(dev, none, none); }
 static Status door_sample(Device *dev) { return op_sample(dev, none, none, none, none); }
-static Status door_sumsq(Device *dev) { return op_sumsq(dev, &(double){0}, none); }
+static Status door_sumsq(Device *dev) { return op_sumsq(dev, none, none); }
 static Status door_adamw(Device *dev) { return op_adamw(dev, &(OptimArgs){0}); }
 static Status door_lion(Device *dev) { return op_lion(dev, &(OptimArgs){0}); }
 static Status door_gram_values(Device *dev) { return op_gram_values(dev, NULL, none); }

@@ -69,7 +69,7 @@ Status cpu_gemm(Device *dev, const GemmArgs *args);
 size_t cpu_gemm_pack_bytes(Device *dev, Tensor w, GemmClass phase);
 Status cpu_gemm_pack(Device *dev, Tensor packed, Tensor w, GemmClass phase);
 Status cpu_embed(Device *dev, Tensor y, Tensor w, Tensor id);
-Status cpu_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id);
+Status cpu_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id, Tensor first, Tensor order);
 Status cpu_gather(Device *dev, Tensor y, Tensor x, Tensor row);
 Status cpu_scatter(Device *dev, Tensor x, Tensor y, Tensor row);
 Status cpu_bias_grad(Device *dev, Tensor db, Tensor dy);
@@ -95,7 +95,7 @@ Status cpu_logprob(Device *dev, Tensor lp, Tensor best, Tensor logits, Tensor ro
 Status cpu_argmax(Device *dev, Tensor id, Tensor logits);
 Status cpu_sample(Device *dev, Tensor id, Tensor lp, Tensor logits, Tensor params);
 
-Status cpu_sumsq(Device *dev, double *out, Tensor x);
+Status cpu_sumsq(Device *dev, Tensor out, Tensor x);
 Status cpu_adamw(Device *dev, const OptimArgs *args);
 Status cpu_lion(Device *dev, const OptimArgs *args);
 
