@@ -165,6 +165,27 @@ static void test_op_attn_segments_have_to_lie_inside(void **state)
     device_close(dev);
 }
 
+static void test_op_gradients_have_to_match_their_indices(void **state)
+{
+    float x[64] = {0};
+    double sum = 0;
+    int32_t index[8] = {0};
+    Device *dev;
+    const Tensor dw = tensor_of(x, LT_F32, 9, 6), dy = tensor_of(x, LT_F32, 4, 6), out = tensor_of(&sum, LT_F64, 1, 1);
+    const Tensor id = tensor_of(index, LT_I32, 1, 2), first = tensor_of(index, LT_I32, 1, 3), order = tensor_of(index, LT_I32, 1, 4);
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    CHECK_FAILS(op_embed_grad(dev, tensor_of(x, LT_F32, 9, 5), dy, id, first, order), LT_E_FAIL, "embed_grad: dw is f32 [9, 5]");
+    CHECK_FAILS(op_embed_grad(dev, dw, dy, id, id, order), LT_E_FAIL, "embed_grad: first is i32 [1, 2], expected i32 [1, 3]");
+    CHECK_FAILS(op_embed_grad(dev, dw, dy, id, first, first), LT_E_FAIL, "embed_grad: order is i32 [1, 3], expected i32 [1, 4]");
+    CHECK_FAILS(op_bias_grad(dev, dw, dy), LT_E_FAIL, "bias_grad: db is f32 [9, 6], expected f32 [1, 6]");
+    CHECK_FAILS(op_sumsq(dev, tensor_of(&sum, LT_F32, 1, 1), dy), LT_E_FAIL, "sumsq: out is f32 [1, 1], expected f64 [1, 1]");
+    CHECK_OK(op_sumsq(dev, out, tensor_of(NULL, LT_F32, 0, 6)));
+    assert_true(sum == 0);
+    device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_op_gemm_meter_counts_when_on),
         cmocka_unit_test(test_op_rows_have_to_match_their_indices),
         cmocka_unit_test(test_op_blocks_have_to_fit_their_columns),
+        cmocka_unit_test(test_op_gradients_have_to_match_their_indices),
         cmocka_unit_test(test_op_attn_segments_have_to_lie_inside),
     };
 

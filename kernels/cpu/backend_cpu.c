@@ -22,12 +22,16 @@ const Backend backend_cpu = {
     .gemm_pack = cpu_gemm_pack,
 #endif
     .embed = cpu_embed,
+    .embed_grad = cpu_embed_grad,
     .gather = cpu_gather,
     .scatter = cpu_scatter,
+    .bias_grad = cpu_bias_grad,
 
     .rmsnorm = cpu_rmsnorm,
+    .rmsnorm_grad = cpu_rmsnorm_grad,
     .rope = cpu_rope,
     .swiglu = cpu_swiglu,
+    .swiglu_grad = cpu_swiglu_grad,
     .axpy = cpu_axpy,
     .sub = cpu_sub,
     .scale = cpu_scale,
@@ -41,4 +45,6 @@ const Backend backend_cpu = {
     .logprob = cpu_logprob,
     .argmax = cpu_argmax,
     .sample = cpu_sample,
+
+    .sumsq = cpu_sumsq,
 };

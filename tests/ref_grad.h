@@ -1,0 +1,16 @@
+/* Gradients of ops once more in double precision, as ref_ops.h has the ops: plain loops over contiguous matrices. */
+#ifndef LETHE_TESTS_REF_GRAD_H
+#define LETHE_TESTS_REF_GRAD_H
+
+#include <stdint.h>
+
+/* dx[rows, n_group n] =, dw[n] +=. */
+void ref_rmsnorm_grad(double *dx, double *dw, const double *dy, const double *x, const double *w, int64_t rows, int64_t n_group, int64_t n, double eps);
+/* dgate_up[rows, 2 n]. */
+void ref_swiglu_grad(double *dgate_up, const double *dy, const double *gate_up, int64_t rows, int64_t n);
+/* dw[id[i]] += dy[i]. */
+void ref_embed_grad(double *dw, const double *dy, const int32_t *id, int64_t rows, int64_t n);
+/* db[n] += sum over rows. */
+void ref_bias_grad(double *db, const double *dy, int64_t rows, int64_t n);
+
+#endif
