@@ -38,6 +38,14 @@ void engine_stop(void)
     stop_wanted = 1;
 }
 
+bool engine_stop_taken(void)
+{
+    const bool wanted = stop_wanted != 0;
+
+    stop_wanted = 0;
+    return wanted;
+}
+
 /* Pairs can outnumber tokens where continuations share rows. */
 static BatchLimits limits_for(int32_t n_token, int32_t n_pair, const Adapter *adapter)
 {
@@ -179,10 +187,8 @@ static void drop_groups(Engine *e, int32_t n)
 /* One forward pass over what is packed, then the delivery of every group that is complete. */
 static Status run_pass(Engine *e, ResponseSink sink, void *context)
 {
-    if (stop_wanted) {
-        stop_wanted = 0;
+    if (engine_stop_taken())
         return FAIL(LT_E_INTERRUPTED, "interrupted; what was scored so far is kept");
-    }
     if (e->pack.n_token > 0) {
         Batch batch = pack_batch(&e->pack);
         batch.adapter = e->adapter;

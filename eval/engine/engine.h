@@ -40,7 +40,9 @@ size_t engine_bytes(const Engine *engine);
  * model's vocabulary, or a continuation longer than max_length. */
 Status engine_run(Engine *engine, GroupSource source, void *source_context, ResponseSink sink, void *sink_context);
 const EngineStats *engine_stats(const Engine *engine);
-/* Async-signal-safe. */
+/* Async-signal-safe; ends a run of a generator too. */
 void engine_stop(void);
+/* Whether engine_stop was called since this was asked last. */
+bool engine_stop_taken(void);
 
 #endif

@@ -1,0 +1,302 @@
+#include "model/decode.h"
+
+#include "model/layer.h"
+#include "model/workspace.h"
+
+struct Decoder {
+    const Model *model;
+    KvCache *cache;
+    DecodeLimits limits;
+    Workspace *ws;
+    TensorArena memory;
+    Tensor slot;    /* I32 [1, N] where the tokens' keys go */
+    Tensor table;   /* I32 [S, P] */
+    Tensor segment; /* I32 [S, 4] */
+    Tensor group;   /* I32 [S, 3] */
+    Tensor params;  /* I32 [choices, 6] */
+    int32_t *host_position, *host_length, *host_slot, *host_table, *host_row;
+    CachedSegment *host_segment;
+    PrefixGroup *host_group;
+    SampleParams *host_params;
+    int32_t n_token, n_group, n_row; /* of the pass */
+};
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------- */
+
+static BatchLimits workspace_limits(const DecodeLimits *l)
+{
+    return (BatchLimits){.n_token = l->n_token, .n_segment = 1, .n_pair = l->n_choice, .max_rank = l->max_rank};
+}
+
+static Status carve(Decoder *d, TensorArena *a)
+{
+    const DecodeLimits *l = &d->limits;
+
+    TRY(tensor_arena_take(a, &d->slot, LT_I32, 1, l->n_token));
+    TRY(tensor_arena_take(a, &d->table, LT_I32, l->n_sequence, l->n_page));
+    TRY(tensor_arena_take(a, &d->segment, LT_I32, l->n_sequence, 4));
+    TRY(tensor_arena_take(a, &d->group, LT_I32, l->n_sequence, 3));
+    return tensor_arena_take(a, &d->params, LT_I32, l->n_choice, 6);
+}
+
+static Status plan_own(const Model *m, const DecodeLimits *limits, size_t *bytes)
+{
+    Decoder d = {.limits = *limits};
+    TensorArena arena;
+
+    tensor_arena_plan(&arena, m->dev);
+    TRY(carve(&d, &arena));
+    *bytes = arena.used;
+    return LT_OK;
+}
+
+size_t decoder_bytes(const Model *m, const DecodeLimits *limits)
+{
+    const BatchLimits ws = workspace_limits(limits);
+    size_t own = 0;
+
+    return plan_own(m, limits, &own) == LT_OK ? own + workspace_bytes(m, &ws) : SIZE_MAX;
+}
+
+static Status open_parts(Decoder *d)
+{
+    const DecodeLimits *l = &d->limits;
+    const BatchLimits ws = workspace_limits(l);
+    const size_t n_token = (size_t)l->n_token, n_sequence = (size_t)l->n_sequence;
+    size_t bytes;
+
+    TRY(workspace_open(&d->ws, d->model, &ws));
+    TRY(plan_own(d->model, l, &bytes));
+    TRY(tensor_arena_open(&d->memory, d->model->dev, bytes));
+    TRY(carve(d, &d->memory));
+    TRY(MEM_NEW(d->host_position, n_token));
+    TRY(MEM_NEW(d->host_length, n_token));
+    TRY(MEM_NEW(d->host_slot, n_token));
+    TRY(MEM_NEW(d->host_table, n_sequence * (size_t)l->n_page));
+    TRY(MEM_NEW(d->host_row, (size_t)l->n_choice));
+    TRY(MEM_NEW(d->host_segment, n_sequence));
+    TRY(MEM_NEW(d->host_group, n_sequence));
+    return MEM_NEW(d->host_params, (size_t)l->n_choice);
+}
+
+Status decoder_open(Decoder **out, const Model *model, KvCache *cache, const DecodeLimits *limits)
+{
+    Decoder *d;
+
+    TRY(MEM_NEW(d, 1));
+    d->model = model;
+    d->cache = cache;
+    d->limits = *limits;
+    const Status st = open_parts(d);
+    if (st == LT_OK)
+        *out = d;
+    else
+        decoder_close(d);
+    return st;
+}
+
+void decoder_close(Decoder *d)
+{
+    if (d == NULL)
+        return;
+    workspace_close(d->ws);
+    tensor_arena_close(&d->memory);
+    mem_free(d->host_position);
+    mem_free(d->host_length);
+    mem_free(d->host_slot);
+    mem_free(d->host_table);
+    mem_free(d->host_row);
+    mem_free(d->host_segment);
+    mem_free(d->host_group);
+    mem_free(d->host_params);
+    mem_free(d);
+}
+
+/* ---- a pass is laid out ------------------------------------------------------------------------------------------------- */
+
+static int32_t n_page_of(const DecodeSequence *s) { return (s->past + s->n_token + KV_PAGE - 1) / KV_PAGE; }
+
+static void lay_sequence(Decoder *d, const DecodeSequence *s, int32_t index)
+{
+    const int32_t n_page = n_page_of(s);
+
+    BUG_IF(n_page > d->limits.n_page || d->n_token + s->n_token > d->limits.n_token);
+    memcpy(d->host_table + (size_t)index * (size_t)d->limits.n_page, s->page, (size_t)n_page * sizeof *s->page);
+    d->host_segment[index] = (CachedSegment){d->n_token, s->n_token, s->past, index};
+    for (int32_t i = s->past; i < s->past + s->n_token; i++, d->n_token++) {
+        d->host_position[d->n_token] = i;
+        d->host_length[d->n_token] = s->length;
+        d->host_slot[d->n_token] = s->page[i / KV_PAGE] * KV_PAGE + i % KV_PAGE;
+    }
+}
+
+/* Positions, in whole splits, that lie in the same pages and are past for both. */
+static int32_t common_prefix(const DecodeSequence *a, const DecodeSequence *b, int32_t most)
+{
+    int32_t n = 0;
+
+    most = a->past < most ? a->past : most;
+    most = b->past < most ? b->past : most;
+    while ((n + 1) * KV_PAGE <= most && a->page[n] == b->page[n])
+        n++;
+    return n * KV_PAGE / ATTN_SPLIT * ATTN_SPLIT;
+}
+
+/* A group goes on for as long as any split is common to all of it. */
+static void find_groups(Decoder *d, const DecodeBatch *batch)
+{
+    d->n_group = 0;
+    for (int32_t first = 0, next; first < batch->n_sequence; first = next) {
+        int32_t prefix = INT32_MAX;
+
+        for (next = first + 1; next < batch->n_sequence; next++) {
+            const int32_t common = common_prefix(&batch->sequence[first], &batch->sequence[next], prefix);
+
+            if (common == 0)
+                break;
+            prefix = common;
+        }
+        if (next > first + 1)
+            d->host_group[d->n_group++] = (PrefixGroup){first, next - first, prefix};
+    }
+}
+
+static void list_choices(Decoder *d, const DecodeBatch *batch)
+{
+    d->n_row = 0;
+    for (int32_t i = 0; i < batch->n_choice; i++) {
+        const int32_t row = batch->choice[i].row;
+
+        BUG_IF(row < 0 || row >= d->n_token || (i > 0 && row < batch->choice[i - 1].row));
+        if (i == 0 || row != batch->choice[i - 1].row)
+            d->host_row[d->n_row++] = row;
+        d->host_params[i] = batch->choice[i].params;
+    }
+}
+
+static Status start_run(LayerRun *run, Decoder *d, const DecodeBatch *batch)
+{
+    const Model *m = d->model;
+    Workspace *ws = d->ws;
+
+    BUG_IF(batch->n_sequence > d->limits.n_sequence || batch->n_choice > d->limits.n_choice);
+    d->n_token = 0;
+    for (int32_t i = 0; i < batch->n_sequence; i++)
+        lay_sequence(d, &batch->sequence[i], i);
+    find_groups(d, batch);
+    list_choices(d, batch);
+    *run = (LayerRun){.model = m, .adapter = batch->adapter, .phase = batch->phase, .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up,
+                      .act = ws->act, .u = ws->u};
+    TRY(device_upload(m->dev, tensor_cols(ws->id, 0, d->n_token), batch->id));
+    TRY(device_upload(m->dev, tensor_cols(d->slot, 0, d->n_token), d->host_slot));
+    TRY(device_upload(m->dev, tensor_rows(d->table, 0, batch->n_sequence), d->host_table));
+    TRY(device_upload(m->dev, tensor_rows(d->segment, 0, batch->n_sequence), d->host_segment));
+    TRY(device_upload(m->dev, tensor_rows(d->group, 0, d->n_group), d->host_group));
+    TRY(device_upload(m->dev, tensor_cols(ws->row, 0, d->n_row), d->host_row));
+    TRY(device_upload(m->dev, tensor_rows(d->params, 0, batch->n_choice), d->host_params));
+    return rotation_set(&ws->rotation, m, d->host_position, d->host_length, d->n_token, &run->rotation);
+}
+
+/* ---- and run ------------------------------------------------------------------------------------------------------------ */
+
+static Status write_keys(const LayerRun *run, Decoder *d, int32_t layer, Tensor x, LayerQkv *qkv)
+{
+    TRY(layer_qkv(run, layer, x, qkv));
+    return op_kv_write(d->model->dev, d->cache->k[layer], d->cache->v[layer], qkv->k, qkv->v, tensor_cols(d->slot, 0, d->n_token));
+}
+
+static Status attention(const LayerRun *run, Decoder *d, int32_t layer, int32_t n_sequence, Tensor o, Tensor x)
+{
+    const ModelConfig *cfg = &run->model->cfg;
+    LayerQkv qkv;
+
+    TRY(write_keys(run, d, layer, x, &qkv));
+    const AttnCachedArgs args = {
+        .o = o,
+        .q = qkv.q,
+        .k_pages = d->cache->k[layer],
+        .v_pages = d->cache->v[layer],
+        .table = tensor_rows(d->table, 0, n_sequence),
+        .seg = d->host_segment,
+        .seg_dev = tensor_rows(d->segment, 0, n_sequence),
+        .group = d->host_group,
+        .group_dev = tensor_rows(d->group, 0, d->n_group),
+        .n_seg = n_sequence,
+        .n_group = d->n_group,
+        .n_head = (int32_t)cfg->num_attention_heads,
+        .n_kv_head = (int32_t)cfg->num_key_value_heads,
+        .head_size = (int32_t)cfg->head_dim,
+        .window = layer_window(cfg, layer),
+        .scale = layer_attn_scale(cfg),
+    };
+    return op_attn_cached(run->model->dev, &args);
+}
+
+/* *h: the normed rows that choices name. Where there are none, only the keys of the last layer are of use. */
+static Status run_layers(const LayerRun *run, Decoder *d, int32_t n_sequence, Tensor *h)
+{
+    const Model *m = run->model;
+    const int32_t last = (int32_t)m->cfg.num_hidden_layers - 1;
+    Workspace *ws = d->ws;
+    const Tensor x = tensor_rows(ws->x, 0, d->n_token), o = tensor_rows(ws->o, 0, d->n_token);
+    const Tensor row = tensor_cols(ws->row, 0, d->n_row), x_last = tensor_rows(ws->x_last, 0, d->n_row);
+    const Tensor o_last = tensor_rows(ws->o_last, 0, d->n_row);
+
+    TRY(op_embed(m->dev, x, m->embed, tensor_cols(ws->id, 0, d->n_token)));
+    for (int32_t layer = 0; layer < last; layer++) {
+        TRY(attention(run, d, layer, n_sequence, o, x));
+        TRY(layer_finish(run, layer, x, o));
+    }
+    if (d->n_row == 0)
+        return write_keys(run, d, last, x, &(LayerQkv){0});
+    TRY(attention(run, d, last, n_sequence, o, x));
+    TRY(op_gather(m->dev, o_last, o, row));
+    TRY(op_gather(m->dev, x_last, x, row));
+    TRY(layer_finish(run, last, x_last, o_last));
+    return layer_final_norm(run, x_last, h);
+}
+
+/* The choices of logits rows from.. of the pass, beginning with choice *next. Those of different rows go together; a row with several is drawn from
+ * several times. */
+static Status draw_rows(Decoder *d, const DecodeBatch *batch, Tensor logits, int64_t from, int32_t *next)
+{
+    const Workspace *ws = d->ws;
+    int32_t first = *next;
+    int64_t row = 0;
+
+    while (row < logits.rows) {
+        int32_t n = 1;
+
+        while (first + n < batch->n_choice && row + n < logits.rows && batch->choice[first + n].row == d->host_row[from + row + n])
+            n++;
+        TRY(op_sample(d->model->dev, tensor_cols(ws->best, first, n), tensor_cols(ws->lp, first, n), tensor_rows(logits, row, n),
+                      tensor_rows(d->params, first, n)));
+        first += n;
+        row += n - 1;
+        if (first == batch->n_choice || batch->choice[first].row != d->host_row[from + row])
+            row++;
+    }
+    *next = first;
+    return LT_OK;
+}
+
+Status decode_run(Decoder *d, const DecodeBatch *batch, int32_t *id, float *lp)
+{
+    const Workspace *ws = d->ws;
+    const int64_t chunk = ws->logits.rows;
+    int32_t next = 0;
+    LayerRun run;
+    Tensor h = {0};
+
+    TRY(start_run(&run, d, batch));
+    TRY(run_layers(&run, d, batch->n_sequence, &h));
+    for (int64_t from = 0; from < d->n_row; from += chunk) {
+        const int64_t n = d->n_row - from < chunk ? d->n_row - from : chunk;
+        const Tensor logits = tensor_rows(ws->logits, 0, n);
+
+        TRY(layer_logits(&run, logits, tensor_rows(h, from, n)));
+        TRY(draw_rows(d, batch, logits, from, &next));
+    }
+    TRY(device_download(d->model->dev, id, tensor_cols(ws->best, 0, batch->n_choice)));
+    return device_download(d->model->dev, lp, tensor_cols(ws->lp, 0, batch->n_choice));
+}
