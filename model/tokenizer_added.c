@@ -90,13 +90,6 @@ static bool is_word(uint32_t code)
     }
 }
 
-/* White_Space: 25 code points. */
-static bool is_space(uint32_t code)
-{
-    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xa0 || code == 0x1680 ||
-           (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
-}
-
 /* The code point that ends at `end` > 0, and where it begins. */
 static uint32_t code_before(Str text, size_t end, size_t *begin)
 {
@@ -126,7 +119,7 @@ static size_t swallow_left(Str text, size_t begin)
 {
     size_t before;
 
-    while (begin > 0 && is_space(code_before(text, begin, &before)))
+    while (begin > 0 && unicode_is_space(code_before(text, begin, &before)))
         begin = before;
     return begin;
 }
@@ -136,7 +129,7 @@ static size_t swallow_right(Str text, size_t end)
     while (end < text.len) {
         uint32_t code;
         const size_t next = utf8_next(text, end, &code);
-        if (!is_space(code))
+        if (!unicode_is_space(code))
             break;
         end = next;
     }

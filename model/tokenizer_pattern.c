@@ -11,6 +11,12 @@ static const char no_space_class[] = "\\x00-\\x08\\x0e-\\x1f\\x21-\\x84\\x86-\\x
                                      "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"
                                      "\\x{3001}-\\x{d7ff}\\x{e000}-\\x{10ffff}";
 
+bool unicode_is_space(uint32_t code)
+{
+    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xa0 || code == 0x1680 ||
+           (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
 static void add_ranges(StrBuf *out, const UnicodeRange *range, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -96,6 +102,7 @@ Status pattern_compile(Pattern *out, Str pattern)
     TRY_GOTO(strbuf_status(&text), st, done);
     /* $ in the reference's engine is the end of a line only in multi-line mode; behind a last newline it is not. */
     TRY_GOTO(regex_compile(&out->regex, strbuf_str(&text), REGEX_DOLLAR_END_ONLY), st, done);
+    out->scan = scan_recognise(pattern);
 done:
     strbuf_release(&text);
     return st;

@@ -55,6 +55,17 @@ static Status add_item(Splitter *s, size_t begin, size_t end, bool matched)
     return LT_OK;
 }
 
+static Status run_scan(Encoder *e, size_t step, Piece piece)
+{
+    const PatternScan scan = e->t->pre[step].pattern.scan;
+
+    for (size_t at = 0, end; at < piece.text.len; at = end) {
+        end = scan_next(scan, piece.text, at);
+        TRY(pre_run(e, step + 1, (Piece){str_slice(piece.text, at, end), piece.first && at == 0}));
+    }
+    return LT_OK;
+}
+
 static Status run_split(Encoder *e, size_t step, Piece piece)
 {
     PatternWalk walk = {.pattern = &e->t->pre[step].pattern, .text = piece.text, .last_end = SIZE_MAX};
@@ -62,6 +73,8 @@ static Status run_split(Encoder *e, size_t step, Piece piece)
     size_t begin, end, done = 0;
     bool found;
 
+    if (e->t->pre[step].pattern.scan != SCAN_NONE && e->t->pre[step].behavior == SPLIT_ISOLATED)
+        return run_scan(e, step, piece);
     for (;;) {
         TRY(pattern_next(&walk, &begin, &end, &found));
         if (!found)

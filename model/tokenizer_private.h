@@ -141,10 +141,25 @@ typedef struct UnicodeRange {
 extern const UnicodeRange unicode_letters_new[], unicode_numbers_new[];
 extern const size_t n_unicode_letters_new, n_unicode_numbers_new;
 
+/* White_Space: 25 code points. */
+bool unicode_is_space(uint32_t code);
+
+/* ---- patterns known by heart: tokenizer_scan.c ---- */
+
+typedef enum PatternScan { SCAN_NONE, SCAN_GPT2, SCAN_LLAMA3, SCAN_QWEN2 } PatternScan;
+typedef enum CharClass { CHAR_NONE, CHAR_LETTER, CHAR_NUMBER, CHAR_SPACE, CHAR_OTHER } CharClass;
+
+PatternScan scan_recognise(Str pattern);
+/* \p{L}, \p{N}, \s or none of them. */
+CharClass scan_class(uint32_t code);
+/* The end of the match at `at`; there is one everywhere in a text. */
+size_t scan_next(PatternScan scan, Str text, size_t at);
+
 /* Something to search for. */
 typedef struct Pattern {
     Regex *regex; /* NULL: the literal, which is not empty then */
     Str literal;
+    PatternScan scan; /* the same, for whoever wants all matches in a row */
 } Pattern;
 
 /* Compiles a pattern of a tokenizer file so that \p{L}, \p{N}, \s and \S mean what they mean to the reference. */
