@@ -1,5 +1,6 @@
 #include "core/file.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -205,6 +206,24 @@ static Status temporary_name(const char *path, StrBuf *out)
     strbuf_add(out, path, n);
     strbuf_addf(out, ".%s.%ld.%016" PRIx64 ".tmp", path + n, (long)getpid(), random);
     return strbuf_status(out);
+}
+
+bool file_is_temporary(const char *name)
+{
+    const char *end = name + strlen(name);
+    size_t n_hex = 0, n_digit = 0;
+
+    /* From behind, since the name in front may hold anything. */
+    if (name[0] != '.' || !str_ends(str_of(name), str_of(".tmp")))
+        return false;
+    end -= 4;
+    while (end > name && isxdigit((unsigned char)end[-1]))
+        end--, n_hex++;
+    if (n_hex != 16 || end == name || *--end != '.')
+        return false;
+    while (end > name && isdigit((unsigned char)end[-1]))
+        end--, n_digit++;
+    return n_digit > 0 && end > name + 2 && end[-1] == '.';
 }
 
 Status atomic_open(AtomicFile *f, const char *path)

@@ -48,6 +48,8 @@ Status atomic_write(AtomicFile *f, const void *data, size_t bytes);
 Status atomic_commit(AtomicFile *f);
 void atomic_close(AtomicFile *f); /* after commit: releases; before: removes the temporary. Zeroed struct: nothing. */
 Status file_write_atomic(const char *path, const void *data, size_t bytes);
+/* Whether a name is that of such a temporary: a process that was killed leaves it behind. */
+bool file_is_temporary(const char *name);
 
 /* Streaming lines. gzip and zstd are recognised by their first bytes. A line ends at LF; one CR before it is dropped; a
  * last line without LF counts. A UTF-8 byte-order mark at the start is dropped. */

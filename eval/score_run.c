@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "eval/score/publish.h"
 #include "eval/score/runfile.h"
 #include "eval/score/subject.h"
 #include "eval/score/table.h"
@@ -16,7 +17,7 @@ typedef struct Session {
     ScorePlan plan;
     CheckpointName *name; /* a checkpoint each */
     RecordStore records;
-    StrBuf log_folder, table_path;
+    StrBuf log_folder;
     RecordLog log;
     RunFile run;
     json_t *document;     /* --json: {"checkpoints": [..]} */
@@ -48,33 +49,11 @@ static Status print_result(Session *s, const ScoreResult *r)
     return st;
 }
 
-/* lm-eval's files, unless they are there already. */
-static Status write_files(Session *s, size_t i, const ScoreResult *r)
-{
-    StrBuf folder, path;
-    DigestHex identity;
-    Status st;
-
-    strbuf_init(&folder);
-    strbuf_init(&path);
-    TRY_GOTO(path_join(&folder, s->options->out, s->name[i].folder), st, done);
-    TRY_GOTO(results_identity(r, &identity), st, done);
-    TRY_GOTO(results_find(&path, folder.data, &identity), st, done);
-    if (path.len > 0)
-        goto done;
-    TRY_GOTO(runfile_begin(&s->run, s->dev, s->options, &s->plan, s->name), st, done);
-    TRY_GOTO(results_write(&path, folder.data, r), st, done);
-    log_note("%s: wrote %s", s->name[i].label, path.data);
-done:
-    strbuf_release(&path);
-    strbuf_release(&folder);
-    return st;
-}
-
 static Status score_opened(Session *s, Subject *subject, size_t i)
 {
     const double start = clock_s();
     ScoreResult result = {0};
+    bool done = false;
     Status st;
 
     if (subject_missing(subject, &s->records) > 0) {
@@ -83,9 +62,12 @@ static Status score_opened(Session *s, Subject *subject, size_t i)
     }
     const Digest tokenizer = tokenizer_digest(subject->tokenizer);
     TRY(subject_result(subject, &s->records, clock_s() - start, &result));
-    TRY_GOTO(write_files(s, i, &result), st, done);
+    TRY_GOTO(publish_done(s->options->out, &result, &done), st, done);
+    if (!done) {
+        TRY_GOTO(runfile_begin(&s->run, s->dev, s->options, &s->plan, s->name), st, done);
+        TRY_GOTO(publish_result(s->options->out, &result), st, done);
+    }
     TRY_GOTO(runfile_checkpoint(&s->run, i, &result, &tokenizer), st, done);
-    TRY_GOTO(table_update(s->table_path.data, &result), st, done);
     st = print_result(s, &result);
 done:
     result_release(&result);
@@ -141,7 +123,6 @@ static Status open_session(Session *s)
     if (o->show_prompts > 0)
         TRY(plan_show(&s->plan, o->show_prompts, o->json ? stderr : stdout)); /* one JSON document stays one */
     TRY(path_join(&s->log_folder, o->out, "log"));
-    TRY(path_join(&s->table_path, o->out, "results.tsv"));
     s->log.folder = s->log_folder.data;
     map_init(&s->records.index);
     if (!o->fresh)
@@ -173,15 +154,26 @@ static Status first_of(Status st, Status next)
     return st != LT_OK ? st : next;
 }
 
+/* A command that was killed at its very end left nothing to do but to say that all is done. */
+static Status settle_run(Session *s)
+{
+    bool unfinished = false;
+
+    if (s->run.root == NULL)
+        TRY(runfile_unfinished(s->options->out, &unfinished));
+    return unfinished ? runfile_begin(&s->run, s->dev, s->options, &s->plan, s->name) : LT_OK;
+}
+
 Status score_run(Device *dev, const ScoreOptions *options)
 {
     Session s = {.dev = dev, .options = options};
 
     strbuf_init(&s.log_folder);
-    strbuf_init(&s.table_path);
     Status st = open_session(&s);
     if (st == LT_OK)
         st = score_all(&s);
+    if (st == LT_OK)
+        st = settle_run(&s);
     shelf_clear(&s.shelf);
     st = first_of(st, record_log_close(&s.log));
     st = first_of(st, runfile_end(&s.run, st));
@@ -191,7 +183,6 @@ Status score_run(Device *dev, const ScoreOptions *options)
     records_release(&s.records);
     plan_release(&s.plan);
     names_free(s.name, options->n_checkpoint);
-    strbuf_release(&s.table_path);
     strbuf_release(&s.log_folder);
     return st;
 }

@@ -5,11 +5,14 @@
 #include "core/mem.h"
 #include "core/tsv.h"
 #include "eval/score/profile.h"
+#include "eval/score/publish.h"
 #include "eval/score/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { GOLDEN_ITEMS = 20, MAX_FILE = 64 << 20 };
 
@@ -268,7 +271,7 @@ static void test_results_are_found_again_by_what_they_hold(void **state)
     test_file(folder, "results_broken.json", "{", 1);
     CHECK_OK(results_find(&found, folder, &identity));
     assert_int_equal(found.len, 0);
-    CHECK_OK(results_write(&written, folder, &s.result));
+    CHECK_OK(results_write(&written, folder, "2026-11-25T02-30-00.123456", &s.result));
     CHECK_OK(results_find(&found, folder, &identity));
     assert_string_equal(found.data, written.data);
 
@@ -303,7 +306,7 @@ static void test_table_replaces_its_rows_and_keeps_the_others(void **state)
     CHECK_OK(table_update(path, &s.result));
     CHECK_OK(tsv_read(&t, path));
     assert_int_equal(t.n_row, 2);
-    assert_int_equal(t.n_column, 35);
+    assert_int_equal(t.n_column, 36);
     assert_string_equal(tsv_get(&t, 0, "value"), "0.5");
     assert_string_equal(tsv_get(&t, 0, "label"), "tiny");
     assert_string_equal(tsv_get(&t, 0, "path"), "models/tiny");
@@ -312,6 +315,77 @@ static void test_table_replaces_its_rows_and_keeps_the_others(void **state)
     assert_string_equal(tsv_get(&t, 0, "truncated"), "1");
     assert_string_equal(tsv_get(&t, 1, "shots"), "0");
     assert_int_equal(tsv_get(&t, 1, "key")[0], 'k');
+    tsv_release(&t);
+    scene_close(&s);
+}
+
+/* A table of before a column was added keeps its rows. */
+static void test_table_gains_the_columns_it_lacks(void **state)
+{
+    static const char old[] = "label\ttask\tkey\nelder\tarc\t12\n";
+    const char *path = test_file(test_folder(), "results.tsv", old, sizeof old - 1);
+    Tsv t;
+    Scene s;
+
+    (void)state;
+    own_scene(&s);
+    s.result.stored = LT_F32;
+    s.result.dtype = LT_BF16;
+    CHECK_OK(table_update(path, &s.result));
+    CHECK_OK(tsv_read(&t, path));
+    assert_int_equal(t.n_row, 2);
+    assert_string_equal(tsv_get(&t, 0, "label"), "elder");
+    assert_string_equal(tsv_get(&t, 0, "key"), "12");
+    assert_string_equal(tsv_get(&t, 0, "cast"), "");
+    assert_string_equal(tsv_get(&t, 1, "label"), "tiny");
+    assert_string_equal(tsv_get(&t, 1, "cast"), "f32>bf16");
+    assert_string_equal(t.column[t.n_column - 1], "cast");
+    tsv_release(&t);
+    scene_close(&s);
+}
+
+enum { N_PROCESS = 2, N_EACH = 10 };
+
+/* What one process of several adds to a folder. */
+static void publish_several(Scene *s, const char *out, int process)
+{
+    for (int i = 0; i < N_EACH; i++) {
+        char label[32];
+        bool done = false;
+        snprintf(label, sizeof label, "p%d-%d", process, i);
+        CheckpointName name = {.label = label, .folder = label};
+        for (int f = 0; f < ORIGIN_FIELDS; f++)
+            name.origin[f] = s->name->origin[f];
+        s->result.name = &name;
+        if (publish_result(out, &s->result) != LT_OK || publish_done(out, &s->result, &done) != LT_OK || !done)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+static void test_publish_loses_no_row_to_another_process(void **state)
+{
+    const char *out = test_folder();
+    char path[4096];
+    int outcome;
+    Tsv t;
+    Scene s;
+
+    (void)state;
+    own_scene(&s);
+    for (int p = 0; p < N_PROCESS; p++) {
+        const pid_t child = fork();
+        if (child == 0)
+            publish_several(&s, out, p);
+        assert_true(child > 0);
+    }
+    for (int p = 0; p < N_PROCESS; p++) {
+        assert_true(wait(&outcome) > 0);
+        assert_true(WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0);
+    }
+    snprintf(path, sizeof path, "%s/results.tsv", out);
+    CHECK_OK(tsv_read(&t, path));
+    assert_int_equal(t.n_row, N_PROCESS * N_EACH);
     tsv_release(&t);
     scene_close(&s);
 }
@@ -396,6 +470,8 @@ int main(void)
         cmocka_unit_test(test_task_result_needs_every_record),
         cmocka_unit_test(test_results_are_found_again_by_what_they_hold),
         cmocka_unit_test(test_table_replaces_its_rows_and_keeps_the_others),
+        cmocka_unit_test(test_table_gains_the_columns_it_lacks),
+        cmocka_unit_test(test_publish_loses_no_row_to_another_process),
         cmocka_unit_test(test_names_are_the_shortest_distinct_tails),
         cmocka_unit_test(test_names_follow_lethe_json),
         cmocka_unit_test(test_profiles_settle_shots_and_bos),

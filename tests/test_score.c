@@ -263,6 +263,82 @@ static void test_score_goes_on_after_an_interruption(void **state)
     strbuf_release(&text);
 }
 
+/* Names and contents of all files of a folder; of those that hold times only the names. */
+static void gather_files(StrBuf *out, const char *folder)
+{
+    FileList list = {0};
+    StrBuf path, text;
+
+    strbuf_init(&path);
+    strbuf_init(&text);
+    CHECK_OK(dir_list(folder, &list));
+    for (size_t i = 0; i < list.count; i++) {
+        const Str name = str_of(list.name[i]);
+        CHECK_OK(path_join(&path, folder, list.name[i]));
+        strbuf_addf(out, "%s\n", path.data);
+        if (dir_exists(path.data)) {
+            gather_files(out, path.data);
+        } else if (!str_ends(name, str_of(".json"))) {
+            CHECK_OK(file_read(path.data, MAX_FILE, &text));
+            strbuf_add_str(out, strbuf_str(&text));
+        }
+    }
+    strbuf_release(&text);
+    strbuf_release(&path);
+    file_list_release(&list);
+}
+
+static void remove_files(const char *folder, const char *prefix)
+{
+    FileList list = {0};
+
+    CHECK_OK(dir_list(folder, &list));
+    for (size_t i = 0; i < list.count; i++)
+        if (str_starts(str_of(list.name[i]), str_of(prefix)))
+            assert_int_equal(unlink(path_in(folder, list.name[i])), 0);
+    file_list_release(&list);
+}
+
+/* What is there after a kill at each step of the end, last step first, half-written files included: started again, all is as if nothing had happened. */
+static void test_score_ends_the_same_wherever_it_was_killed(void **state)
+{
+    static const char *const lost[] = {"run.json", "results.tsv", "results_", "samples_winogrande_", "samples_hellaswag_"};
+    static const char open_run[] = "{\"status\": \"running\"}";
+    const char *out = test_folder();
+    const ScoreOptions options = sample_options(out);
+    char folder[4096], logs[4096];
+    StrBuf text, want, got;
+
+    (void)state;
+    strbuf_init(&text);
+    strbuf_init(&want);
+    strbuf_init(&got);
+    snprintf(folder, sizeof folder, "%s/model", out);
+    snprintf(logs, sizeof logs, "%s/log", out);
+    CHECK_OK(run_score(&options, &text));
+    gather_files(&want, out);
+    for (size_t last = 0; last < sizeof lost / sizeof *lost; last++) {
+        for (size_t i = 0; i <= last; i++)
+            remove_files(i < 2 ? out : folder, lost[i]);
+        test_file(out, "run.json", open_run, sizeof open_run - 1);
+        test_file(out, ".results.tsv.77.0123456789abcdef.tmp", "la", 2);
+        if (last > 1)
+            test_file(folder, ".results_x.json.77.0123456789abcdef.tmp", "{", 1);
+        if (last > 2)
+            test_file(logs, ".time.77.0123456789abcdef.tmp", "2", 1);
+        CHECK_OK(run_score(&options, &text));
+        strbuf_clear(&got);
+        gather_files(&got, out);
+        check_str(strbuf_str(&got), want.data, want.len);
+        json_t *run = load_run_file(out);
+        assert_string_equal(json_string_value(json_object_get(run, "status")), "done");
+        json_decref(run);
+    }
+    strbuf_release(&got);
+    strbuf_release(&want);
+    strbuf_release(&text);
+}
+
 static void test_score_goes_past_a_bad_checkpoint(void **state)
 {
     const char *out = test_folder(), *bad = test_folder();
@@ -396,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_samples_of_hellaswag_hold_the_processed_row),
         cmocka_unit_test(test_score_does_only_what_is_missing),
         cmocka_unit_test(test_score_goes_on_after_an_interruption),
+        cmocka_unit_test(test_score_ends_the_same_wherever_it_was_killed),
         cmocka_unit_test(test_score_goes_past_a_bad_checkpoint),
         cmocka_unit_test(test_score_prints_one_json_document),
         cmocka_unit_test(test_score_shows_prompts_as_they_are_asked),

@@ -1,6 +1,5 @@
 #include "eval/score/results.h"
 
-#include "core/clock.h"
 #include "core/file.h"
 
 enum { RESULTS_MAX_BYTES = 64 << 20 };
@@ -150,30 +149,25 @@ done:
     return st;
 }
 
-Status results_write(StrBuf *path, const char *folder, const ScoreResult *r)
+Status results_write(StrBuf *path, const char *folder, const char *stamp, const ScoreResult *r)
 {
     DigestHex *task_hash = NULL;
-    StrBuf stamp;
     Status st;
 
-    strbuf_init(&stamp);
-    clock_stamp(&stamp);
-    TRY_GOTO(strbuf_status(&stamp), st, done);
     TRY_GOTO(MEM_NEW(task_hash, r->n_task), st, done);
     TRY_GOTO(dir_make(folder), st, done);
     for (size_t i = 0; i < r->n_task; i++) {
         strbuf_clear(path);
-        strbuf_addf(path, "%s/samples_%s_%s.jsonl", folder, r->task[i].plan->task->name, stamp.data);
+        strbuf_addf(path, "%s/samples_%s_%s.jsonl", folder, r->task[i].plan->task->name, stamp);
         TRY_GOTO(strbuf_status(path), st, done);
         TRY_GOTO(samples_write(path->data, &r->task[i], &task_hash[i]), st, done);
     }
     /* Last: where it is, the samples are too. */
     strbuf_clear(path);
-    strbuf_addf(path, "%s/results_%s.json", folder, stamp.data);
+    strbuf_addf(path, "%s/results_%s.json", folder, stamp);
     TRY_GOTO(strbuf_status(path), st, done);
     st = write_document(path->data, r, task_hash);
 done:
     mem_free(task_hash);
-    strbuf_release(&stamp);
     return st;
 }

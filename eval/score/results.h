@@ -1,6 +1,6 @@
 /* lm-eval's files: OUT/<label>/results_<time>.json and samples_<task>_<time>.jsonl, in the form of its version 0.4.13, so that its readers work.
- * What only Lethe knows stands under "lethe" in the results file. The time is that of the first completion: a file that holds the same scores
- * is found again and left alone. */
+ * What only Lethe knows stands under "lethe" in the results file. A file that holds the same scores is found
+ * again and left alone. */
 #ifndef LETHE_EVAL_SCORE_RESULTS_H
 #define LETHE_EVAL_SCORE_RESULTS_H
 
@@ -29,7 +29,7 @@ typedef struct ScoreResult {
     Digest checkpoint;   /* of the base, if there is one */
     Digest adapter;      /* with a base */
     bool merged;         /* with a base */
-    DType dtype;
+    DType dtype, stored; /* computed in; of the weights on the disk */
     const char *device_class, *device_name, *device_kind; /* "cpu-avx512", for people, "cpu" */
     int64_t max_length, limit;
     double seconds;
@@ -45,8 +45,8 @@ void task_result_release(TaskResult *r);
 Status results_identity(const ScoreResult *r, DigestHex *out);
 /* The file in `folder` with this identity; *path is empty if there is none. */
 Status results_find(StrBuf *path, const char *folder, const DigestHex *identity);
-/* Writes the samples files, then the results file, into `folder`; gives the path of the latter. */
-Status results_write(StrBuf *path, const char *folder, const ScoreResult *r);
+/* Writes the samples files, then the results file, into `folder`, with the time `stamp` in their names; gives the path of the latter. */
+Status results_write(StrBuf *path, const char *folder, const char *stamp, const ScoreResult *r);
 
 /* The results file's content (json_decref). */
 Status results_document(json_t **out, const ScoreResult *r, const DigestHex *task_hash);

@@ -2,11 +2,14 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/folderlock.h"
 #include "core/regex.h"
 #include "core/version.h"
 #include "eval/score/key.h"
 
 #include <sys/resource.h>
+
+enum { RUN_MAX_BYTES = 64 << 20 };
 
 static json_t *text_or_null(const char *text)
 {
@@ -59,6 +62,19 @@ static Status put_versions(json_t *root)
                                                 __VERSION__, "pcre2", regex_version(), "jansson", jansson_version_str()));
 }
 
+/* Under the folder's lock: whoever holds it may clear temporary files away. */
+static Status replace_file(const RunFile *run, Str text)
+{
+    FolderLock lock;
+
+    TRY(folder_lock(&lock, run->folder));
+    Status st = folder_sweep(&lock, run->folder);
+    if (st == LT_OK)
+        st = file_write_atomic(run->path, text.data, text.len);
+    folder_unlock(&lock);
+    return st;
+}
+
 static Status write_file(const RunFile *run)
 {
     StrBuf text;
@@ -69,8 +85,30 @@ static Status write_file(const RunFile *run)
     if (st == LT_OK)
         st = strbuf_status(&text);
     if (st == LT_OK)
-        st = file_write_atomic(run->path, text.data, text.len);
+        st = replace_file(run, strbuf_str(&text));
     strbuf_release(&text);
+    return st;
+}
+
+Status runfile_unfinished(const char *out, bool *unfinished)
+{
+    json_t *root = NULL;
+    StrBuf path;
+
+    *unfinished = false;
+    strbuf_init(&path);
+    Status st = path_join(&path, out, "run.json");
+    if (st == LT_OK && file_exists(path.data)) {
+        st = json_load_path(&root, path.data, RUN_MAX_BYTES);
+        const char *status = json_string_value(json_object_get(root, "status"));
+        *unfinished = status == NULL || strcmp(status, "done") != 0;
+        json_decref(root);
+        if (st == LT_E_INPUT) { /* then it is to be written again */
+            status_clear();
+            st = LT_OK;
+        }
+    }
+    strbuf_release(&path);
     return st;
 }
 
@@ -79,6 +117,7 @@ static Status fill(RunFile *run, Device *dev, const ScoreOptions *options, const
     StrBuf path;
 
     strbuf_init(&path);
+    run->folder = options->out;
     const Status st = path_join(&path, options->out, "run.json");
     run->path = strbuf_steal(&path, NULL);
     TRY(st);
@@ -93,7 +132,6 @@ static Status fill(RunFile *run, Device *dev, const ScoreOptions *options, const
     TRY(json_put(run->root, "seed", json_integer(FEWSHOT_SEED)));
     TRY(json_put(run->root, "started", json_real(clock_epoch_s())));
     TRY(json_put(run->root, "status", json_string("running")));
-    TRY(dir_make(options->out));
     return write_file(run);
 }
 

@@ -9,6 +9,7 @@
 
 typedef struct RunFile {
     json_t *root; /* NULL until begun */
+    const char *folder; /* the options' */
     char *path;
     double start_s;
 } RunFile;
@@ -17,6 +18,8 @@ typedef struct RunFile {
 Status runfile_begin(RunFile *run, Device *dev, const ScoreOptions *options, const ScorePlan *plan, const CheckpointName *name);
 /* Adds what became known of checkpoint i. */
 Status runfile_checkpoint(RunFile *run, size_t i, const ScoreResult *r, const Digest *tokenizer);
+/* Whether there is a run.json of a run that did not come to its end. */
+Status runfile_unfinished(const char *out, bool *unfinished);
 /* Writes status ("done", "failed", "interrupted"), seconds and peak memory, if begun, and releases. */
 Status runfile_end(RunFile *run, Status outcome);
 

@@ -1,6 +1,7 @@
 #include "eval/score/subject.h"
 
 #include "eval/score/key.h"
+#include "model/merge.h"
 
 static Status load_weights(Subject *s)
 {
@@ -176,6 +177,7 @@ Status subject_result(const Subject *s, const RecordStore *records, double secon
         .adapter = s->adapter,
         .merged = s->options->merge,
         .dtype = s->options->dtype,
+        .stored = merge_stored_dtype(s->variant.checkpoint),
         .device_class = device_class(s->dev),
         .device_name = device_description(s->dev),
         .device_kind = device_backend(s->dev),

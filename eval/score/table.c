@@ -13,7 +13,7 @@
 static const char *const columns[] = {
     "label", "condition", "run", "path", "base", "method", "rank", "alpha", "targets", "lr", "seed", "step", "tokens", "epochs", "task", "profile",
     "shots", "template", "bos", "dtype", "device", "metric", "filter", "samples", "temperature", "value", "stderr", "ci_low", "ci_high", "n",
-    "truncated", "unparsed", "timed_out", "errors", "key",
+    "truncated", "unparsed", "timed_out", "errors", "key", "cast",
 };
 enum { N_COLUMN = sizeof columns / sizeof *columns };
 
@@ -33,6 +33,16 @@ static Status set_origin(Tsv *t, size_t row, const ScoreResult *r)
     if (r->base != NULL)
         TRY(set_text(t, row, "base", r->base)); /* the one that was used */
     return set_text(t, row, "path", r->path);
+}
+
+/* "f32>bf16" where the stored type can hold what the computing one cannot. By the types, not the values, which a repeated command does not read. */
+static Status set_cast(Tsv *t, size_t row, const ScoreResult *r)
+{
+    char cast[32] = "";
+
+    if (r->dtype != LT_F32 && r->stored != r->dtype)
+        snprintf(cast, sizeof cast, "%s>%s", dtype_name(r->stored), dtype_name(r->dtype));
+    return set_text(t, row, "cast", cast);
 }
 
 static Status add_row(Tsv *t, const ScoreResult *r, const TaskResult *task, const MetricSummary *m)
@@ -57,7 +67,8 @@ static Status add_row(Tsv *t, const ScoreResult *r, const TaskResult *task, cons
     TRY(tsv_set_double(t, row, "ci_high", m->ci.high));
     TRY(tsv_set_int(t, row, "n", (int64_t)m->n));
     TRY(tsv_set_int(t, row, "truncated", task->n_truncated));
-    return set_text(t, row, "key", task->key.text);
+    TRY(set_text(t, row, "key", task->key.text));
+    return set_cast(t, row, r);
 }
 
 static bool same_cell(const Tsv *a, size_t row_a, const Tsv *b, size_t row_b, const char *column)
@@ -92,6 +103,14 @@ static Status copy_row(Tsv *to, size_t row_to, const Tsv *from, size_t row_from)
     return LT_OK;
 }
 
+static bool has_column(const Tsv *t, const char *name)
+{
+    for (size_t c = 0; c < t->n_column; c++)
+        if (strcmp(t->column[c], name) == 0)
+            return true;
+    return false;
+}
+
 /* Rows of `fresh` into `t`: over the row they replace, else behind the last. */
 static Status merge_rows(Tsv *t, const Tsv *fresh, bool *changed)
 {
@@ -110,23 +129,68 @@ static Status merge_rows(Tsv *t, const Tsv *fresh, bool *changed)
     return LT_OK;
 }
 
-Status table_update(const char *path, const ScoreResult *r)
+/* The table as it is. One that an earlier version wrote may lack columns: its rows move into one that has them. */
+static Status read_table(Tsv *t, const char *path)
 {
-    Tsv old = {0}, fresh = {0};
-    bool changed;
+    Tsv old = {0};
+    bool complete = true;
     Status st;
 
-    TRY_GOTO(file_exists(path) ? tsv_read(&old, path) : tsv_init(&old, columns, N_COLUMN), st, done);
+    TRY(tsv_read(&old, path));
+    for (int c = 0; c < N_COLUMN; c++)
+        complete = complete && has_column(&old, columns[c]);
+    if (complete) {
+        *t = old;
+        return LT_OK;
+    }
+    TRY_GOTO(tsv_init(t, columns, N_COLUMN), st, done);
+    for (size_t i = 0; i < old.n_row; i++) {
+        TRY_GOTO(tsv_row(t), st, done);
+        TRY_GOTO(copy_row(t, i, &old, i), st, done);
+    }
+done:
+    tsv_release(&old);
+    return st;
+}
+
+/* The table with the result's rows in it. tsv_release. */
+static Status merged_table(Tsv *t, const char *path, const ScoreResult *r, bool *changed)
+{
+    Tsv fresh = {0};
+    Status st;
+
+    *t = (Tsv){0};
+    TRY_GOTO(file_exists(path) ? read_table(t, path) : tsv_init(t, columns, N_COLUMN), st, done);
     TRY_GOTO(tsv_init(&fresh, columns, N_COLUMN), st, done);
     for (size_t i = 0; i < r->n_task; i++)
         for (int m = 0; m < r->task[i].n_all; m++)
             TRY_GOTO(add_row(&fresh, r, &r->task[i], &r->task[i].metric[m]), st, done);
-    TRY_GOTO(merge_rows(&old, &fresh, &changed), st, done);
-    if (changed)
-        st = tsv_write(&old, path);
+    st = merge_rows(t, &fresh, changed);
 done:
     tsv_release(&fresh);
-    tsv_release(&old);
+    return st;
+}
+
+Status table_update(const char *path, const ScoreResult *r)
+{
+    bool changed = false;
+    Tsv t;
+
+    Status st = merged_table(&t, path, r, &changed);
+    if (st == LT_OK && changed)
+        st = tsv_write(&t, path);
+    tsv_release(&t);
+    return st;
+}
+
+Status table_is_current(const char *path, const ScoreResult *r, bool *current)
+{
+    bool changed = false;
+    Tsv t;
+
+    const Status st = merged_table(&t, path, r, &changed);
+    *current = st == LT_OK && !changed;
+    tsv_release(&t);
     return st;
 }
 

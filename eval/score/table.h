@@ -5,8 +5,10 @@
 #include "eval/score/results.h"
 
 /* Puts the result's rows into the table at `path` (made if it is not there): one row a task and metric. A row of the same label, key, metric
- * and filter is replaced, others stay. A table that would not change is not written. */
+ * and filter is replaced, others stay. A table that would not change is not written. Of several processes one at a time may do this. */
 Status table_update(const char *path, const ScoreResult *r);
+/* Whether table_update would find nothing to do. */
+Status table_is_current(const char *path, const ScoreResult *r, bool *current);
 
 /* lm-eval's table in Markdown, under a line that names the checkpoint. Appends. */
 Status table_console(StrBuf *out, const ScoreResult *r);
