@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-void ref_rmsnorm_grad(double *dx, double *dw, const double *dy, const double *x, const double *w, int64_t rows, int64_t n_group, int64_t n, double eps)
+void ref_rmsnorm_grad(double *dx, double *dw, const double *dy, const double *x, const double *w, int64_t rows, int64_t n_group, int64_t n,
+                      double eps)
 {
     for (int64_t g = 0; g < rows * n_group; g++, dx += n, dy += n, x += n) {
         double square = 0, product = 0, rstd;

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /* dx[rows, n_group n] =, dw[n] +=. */
-void ref_rmsnorm_grad(double *dx, double *dw, const double *dy, const double *x, const double *w, int64_t rows, int64_t n_group, int64_t n, double eps);
+void ref_rmsnorm_grad(double *dx, double *dw, const double *dy, const double *x, const double *w, int64_t rows, int64_t n_group, int64_t n,
+                      double eps);
 /* dgate_up[rows, 2 n]. */
 void ref_swiglu_grad(double *dgate_up, const double *dy, const double *gate_up, int64_t rows, int64_t n);
 /* dw[id[i]] += dy[i]. */

@@ -5,9 +5,10 @@
  * of each (a word: one F32, or two BF16 where the processor multiplies pairs) is turned in registers, so that a vector holds one
  * word of each row, and multiplied with the first rows of x right there; for the other rows the turned words are kept in a
  * panel-sized buffer, in cache. op_gemm_pack keeps them for good: one stream instead of 16, and no shuffles.
- * Tried for W as it lies: vectors along k, eight rows at a time, with a tree of lanes at the end: a tenth faster at m = 1, but the trees cost
- * a third of m = 16 at k = 512, and nothing packed could have had the same bits. The next panel is asked for in the order of memory and
+ * Tried for W as it lies: vectors along k, eight rows at a time, with a tree of lanes at the end: no faster at m = 1, and the trees cost a third
+ * of m = 16 at k = 512. The next panel is asked for in the order of memory and
  * into L2: row by row, or into L1, whose misses are few at a time, takes 1.1 and 1.5 times as long.
+ * Shares of the floor: benchmarks/NOTES.md.
  *
  * Order of a sum, the same for every m, packed or not: one accumulator, words in ascending order of k, filled up with zeros to whole
  * blocks. */
