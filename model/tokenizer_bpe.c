@@ -244,13 +244,28 @@ static Status encode_word(Encoder *e, Str word)
     return cache_put(&e->cache, word, hash, e->out->id + before, e->out->count - before);
 }
 
+/* The end of what stands at `begin`: a run of line breaks, or all in front of the next one. */
+static size_t find_break(Str piece, size_t begin, size_t end)
+{
+    const char *first = memchr(piece.data + begin, '\n', end - begin);
+
+    if (first == NULL)
+        return end;
+    size_t at = (size_t)(first - piece.data);
+    if (at == begin)
+        while (at < end && piece.data[at] == '\n')
+            at++;
+    return at;
+}
+
 /* Where no token of the vocabulary has U+2581 behind another character, no merge crosses a place in front of one, and the
- * text may be cut there: Llama-2's files have no pre-tokenizer, but their words repeat all the same. */
+ * text may be cut there: Llama-2's files have no pre-tokenizer, but their words repeat all the same. So do the words at the ends of lines,
+ * where a line break is a byte. */
 Status bpe_encode(Encoder *e, Str piece)
 {
     static const char sign[] = "\xe2\x96\x81";
     const size_t n = sizeof sign - 1;
-    size_t begin = 0, at = 0;
+    size_t begin = 0, at = 0, next_sign = 0;
 
     if (!e->t->cut_at_spaces)
         return encode_word(e, piece);
@@ -258,8 +273,12 @@ Status bpe_encode(Encoder *e, Str piece)
         /* Behind the signs the word begins with. */
         while (piece.len - at >= n && memcmp(piece.data + at, sign, n) == 0)
             at += n;
-        size_t end = str_find(piece, (Str){sign, n}, at);
-        end = end == SIZE_MAX ? piece.len : end;
+        /* Looked for once, however many lines there are in front of it. */
+        if (begin == 0 || next_sign < at) {
+            next_sign = str_find(piece, (Str){sign, n}, at);
+            next_sign = next_sign == SIZE_MAX ? piece.len : next_sign;
+        }
+        const size_t end = e->t->cut_at_breaks ? find_break(piece, begin, next_sign) : next_sign;
         TRY(encode_word(e, str_slice(piece, begin, end)));
         begin = at = end;
     }

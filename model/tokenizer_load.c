@@ -129,10 +129,26 @@ static void fill_byte_tables(Tokenizer *t)
     }
 }
 
+/* A line break that is a byte token, in a vocabulary where no character is unknown, stands between what may merge. */
+static bool may_cut_at_breaks(const Tokenizer *t)
+{
+    const MergeTable *merges = &t->vocab.merges;
+    const uint32_t id = (uint32_t)t->fallback_id['\n'];
+
+    for (int i = 0; i < 256; i++)
+        if (t->fallback_id[i] < 0)
+            return false;
+    for (size_t i = 0; i <= merges->mask; i++)
+        if (merges->slot[i].pair != UINT64_MAX && (merges->slot[i].pair >> 32 == id || (uint32_t)merges->slot[i].pair == id))
+            return false;
+    return t->byte_fallback && t->byte_id['\n'] < 0;
+}
+
 void vocab_finish(Tokenizer *t)
 {
     fill_byte_tables(t);
     t->cut_at_spaces = !t->byte_level && !t->ignore_merges && may_cut_at_spaces(&t->vocab);
+    t->cut_at_breaks = t->cut_at_spaces && may_cut_at_breaks(t);
 }
 
 static Status read_flags(JsonAt at, AddedToken *token)

@@ -341,6 +341,7 @@ struct Tokenizer {
     bool byte_level; /* the model sees bytes, as characters of GPT-2's table */
     bool byte_fallback, fuse_unk, ignore_merges;
     bool cut_at_spaces;       /* no merge joins anything to a U+2581 on its right */
+    bool cut_at_breaks;       /* and none joins anything to a line break */
     int32_t unk;              /* -1: none */
     int32_t byte_id[256];     /* byte-level: id of the byte; else of the ASCII character; -1: none */
     int32_t fallback_id[256]; /* of <0xHH> */

@@ -294,6 +294,43 @@ static void test_long_piece_is_not_quadratic(void **state)
     tiny_close(&tiny);
 }
 
+/* Lines are words of their own, unless a merge says otherwise. */
+static void test_line_breaks_are_merged_only_by_merges(void **state)
+{
+    const int32_t br = 3 + '\n';
+    Tiny plain = open_fallback(&(TinyFile){.vocab = ", \"ab\": 262", .merges = "[[\"a\", \"b\"]]"});
+    Tiny merged =
+        open_fallback(&(TinyFile){.vocab = ", \"a<0x0A>\": 262, \"<0x0A>b\": 263", .merges = "[[\"a\", \"<0x0A>\"], [\"<0x0A>\", \"b\"]]"});
+    Tiny known = open_fallback(&(TinyFile){.vocab = ", \"\\n\": 262, \"a\\n\": 263", .merges = "[[\"a\", \"\\n\"]]"});
+
+    (void)state;
+    TINY_CHECK(&plain, "ab\n\nab\n a\nb", false, 259, 262, br, br, 262, br, 259, 260, br, 261);
+    TINY_CHECK(&plain, "\n", false, 259, br);
+    TINY_CHECK(&merged, "a\n\nb", false, 259, 262, 263);
+    TINY_CHECK(&known, "a\n\n", false, 259, 263, 262);
+    tiny_close(&plain);
+    tiny_close(&merged);
+    tiny_close(&known);
+}
+
+static void test_many_lines_are_not_quadratic(void **state)
+{
+    Tiny tiny = open_fallback(&(TinyFile){0});
+    const size_t n = 1 << 20;
+    char *text = malloc(n);
+    Ids got = {0};
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < n; i++)
+        text[i] = i % 2 == 0 ? 'a' : '\n';
+    CHECK_OK(encoder_encode(tiny.e, (Str){text, n}, false, &got));
+    assert_int_equal(got.count, n + 1);
+    free(text);
+    ids_release(&got);
+    tiny_close(&tiny);
+}
+
 static void test_encode_refuses_invalid_utf8(void **state)
 {
     Tiny tiny = open_bytes(&(TinyFile){0});
@@ -353,6 +390,8 @@ int main(void)
         cmocka_unit_test(test_merging_equals_the_definition),
         cmocka_unit_test(test_cache_overflow_changes_nothing),
         cmocka_unit_test(test_long_piece_is_not_quadratic),
+        cmocka_unit_test(test_line_breaks_are_merged_only_by_merges),
+        cmocka_unit_test(test_many_lines_are_not_quadratic),
         cmocka_unit_test(test_encode_refuses_invalid_utf8),
         cmocka_unit_test(test_encode_bounds_exploding_patterns),
         cmocka_unit_test(test_metaspace_prepends_by_scheme),
