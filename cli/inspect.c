@@ -10,11 +10,14 @@
 typedef struct InspectOptions {
     CommonOptions common;
     const char *base;
+    bool manifest;
 } InspectOptions;
 
 static const Option inspect_options[] = {
     {.name = "base", .kind = OPTION_TEXT, .value = "CKPT", .offset = offsetof(InspectOptions, base), .group = "Files",
      .help = "the model that adapters are checked against (default: the one each adapter names)"},
+    {.name = "manifest", .kind = OPTION_FLAG, .offset = offsetof(InspectOptions, manifest), .group = "Output",
+     .help = "print how they were made as a table to edit and give to 'lethe score --manifest'"},
     {0},
 };
 
@@ -165,6 +168,7 @@ static Status describe_checkpoint(json_t *out, const Checkpoint *ckpt)
     TRY_GOTO(describe_shape(out, &ckpt->cfg), st, done);
     TRY_GOTO(describe_rope(out, &ckpt->cfg), st, done);
     TRY_GOTO(describe_tokenizer(out, ckpt, warnings), st, done);
+    TRY_GOTO(inspect_origin(out, ckpt->path), st, done);
     TRY_GOTO(inspect_files(out, ckpt->path), st, done);
     st = json_put(out, "warnings", json_incref(warnings));
 done:
@@ -195,6 +199,10 @@ static Status inspect_run(void *options, const char *const *argument, size_t n_a
 
     (void)command_line;
     arena_init(&arena);
+    if (o->manifest) {
+        st = o->common.json ? FAIL(LT_E_USAGE, "--json and --manifest exclude each other") : inspect_manifest(argument, n_argument);
+        goto done;
+    }
     TRY_GOTO(json_put(root, "checkpoints", all), st, done);
     for (size_t i = 0; i < n_argument; i++) {
         json_t *one = json_object();
@@ -215,12 +223,12 @@ done:
 
 const Verb verb_inspect = {
     .name = "inspect",
-    .arguments = "CKPT...",
-    .summary = "say what checkpoints are: architecture, parameters, dtypes, RoPE, tokenizer, template, files, warnings",
+    .arguments = "CKPT... [--json|--manifest]",
+    .summary = "say what checkpoints are: architecture, parameters, dtypes, RoPE, tokenizer, template, how made, files, warnings",
     .option = inspect_options,
     .options_bytes = sizeof(InspectOptions),
     .min_arguments = 1,
     .max_arguments = -1,
     .run = inspect_run,
-    .examples = "  lethe inspect models/llama\n  lethe inspect runs/*/checkpoints/* --json\n",
+    .examples = "  lethe inspect models/llama\n  lethe inspect runs/*/checkpoints/* --json\n  lethe inspect runs/*/checkpoints/* --manifest > manifest.tsv\n",
 };

@@ -67,6 +67,7 @@ Status inspect_adapter(json_t *out, Arena *arena, const Located *place, const ch
     } else {
         goto done;
     }
+    TRY_GOTO(inspect_origin(out, a->path), st, done);
     TRY_GOTO(inspect_files(out, a->path), st, done);
     st = json_put(out, "warnings", json_incref(warnings));
 done:

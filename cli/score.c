@@ -11,7 +11,7 @@ static const char *const bos_choices[] = {"auto", "yes", "no", NULL}; /* as BosR
 
 typedef struct ScoreLine {
     CommonOptions common;
-    const char *tasks, *out, *profile, *shots, *items, *split, *tokenizer, *base;
+    const char *tasks, *out, *profile, *shots, *items, *split, *tokenizer, *base, *manifest;
     OptionList data;
     int64_t limit, max_length, batch_tokens, show_prompts;
     int bos;
@@ -22,7 +22,7 @@ static const Option score_options[] = {
     {.name = "tasks", .kind = OPTION_TEXT, .value = "LIST", .offset = offsetof(ScoreLine, tasks), .required = true, .group = "What to score",
      .help = "tasks, separated by commas ('lethe tasks' lists them)"},
     {.name = "profile", .kind = OPTION_TEXT, .value = "NAME|TASK=NAME,...", .offset = offsetof(ScoreLine, profile),
-     .help = "whose rules: lm-eval or lm-eval@VERSION (default lm-eval)"},
+     .help = "whose rules: lm-eval, lm-eval@VERSION or openllm (default lm-eval)"},
     {.name = "shots", .kind = OPTION_TEXT, .value = "N|TASK=N,...", .offset = offsetof(ScoreLine, shots),
      .help = "examples before each question (default: the task's own)"},
     {.name = "limit", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, limit), .min = 1, .max = 0x1p31,
@@ -40,6 +40,8 @@ static const Option score_options[] = {
      .help = "folder with the tokenizer.json to use (default: each checkpoint's own)"},
     {.name = "base", .kind = OPTION_TEXT, .value = "CKPT", .offset = offsetof(ScoreLine, base),
      .help = "the model that the adapters among CKPT... change (default: the one each adapter names)"},
+    {.name = "manifest", .kind = OPTION_TEXT, .value = "FILE.tsv", .offset = offsetof(ScoreLine, manifest),
+     .help = "how checkpoints were made, a row each, over what their own files say ('lethe inspect --manifest' prints one)"},
     {.name = "fresh", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, fresh), .help = "score again what the log already holds"},
     {.name = "rehash", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, rehash), .help = "do not trust remembered file hashes"},
 
@@ -52,7 +54,7 @@ static const Option score_options[] = {
     {.name = "batch-tokens", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, batch_tokens), .min = 1, .max = 1 << 24,
      .help = "tokens of one forward pass: memory and speed, never results (default: by device)"},
     {.name = "show-prompts", .kind = OPTION_INT, .value = "K", .offset = offsetof(ScoreLine, show_prompts), .min = 0, .max = 1000000,
-     .help = "print the first K prompts of each task on stderr (default 0)"},
+     .help = "print the first K prompts of each task before scoring, on stderr under --json (default 0)"},
     {0},
 };
 
@@ -96,6 +98,7 @@ static Status score_verb_run(void *options, const char *const *argument, size_t 
         .out = line->out,
         .tokenizer = line->tokenizer,
         .base = line->base,
+        .manifest = line->manifest,
         .merge = line->merge,
         .limit = line->limit,
         .max_length = line->max_length,

@@ -22,6 +22,7 @@ typedef struct ScoreOptions {
     size_t n_checkpoint;
     const char *tasks;        /* "hellaswag,winogrande" */
     const char *data, *out, *tokenizer;
+    const char *manifest;     /* how checkpoints were made, where their files do not say; NULL: none */
     const char *base;         /* of the adapters among the checkpoints; NULL: the one each names */
     bool merge;               /* adapters merged into their base instead of on top of it */
     TaskSettings data_file, shots, split, items, profile; /* data_file: "task" or "task.train" */

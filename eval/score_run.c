@@ -118,7 +118,7 @@ static Status open_session(Session *s)
 {
     const ScoreOptions *o = s->options;
 
-    TRY(names_make(&s->name, o->checkpoint, o->n_checkpoint));
+    TRY(names_make(&s->name, o->checkpoint, o->n_checkpoint, o->manifest));
     TRY(plan_make(&s->plan, o));
     if (o->show_prompts > 0)
         TRY(plan_show(&s->plan, o->show_prompts, o->json ? stderr : stdout)); /* one JSON document stays one */

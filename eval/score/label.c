@@ -2,7 +2,7 @@
 
 #include "core/file.h"
 #include "model/locate.h"
-#include "model/runinfo.h"
+#include "model/runinfo_manifest.h"
 
 #include <stdlib.h>
 
@@ -62,33 +62,35 @@ static char *cell_text(Str text)
     return cell;
 }
 
-/* A folder's own account of itself. Trouble with lethe.json, which is ours, ends the command; other people's files are read for more than this
+/* What the manifest says of a checkpoint, over its own account of itself. Trouble with lethe.json, which is ours, ends the command; other people's files are read for more than this
  * later, and trouble with them is then the checkpoint's. */
-static Status read_info(RunInfo *info, Arena *arena, const char *argument)
+static Status read_info(RunInfo *info, Arena *arena, const char *argument, const Manifest *manifest)
 {
-    Located place;
+    Located place = {.given = argument, .path = argument};
     StrBuf own;
 
     Status st = locate_checkpoint(&place, arena, argument);
-    const char *folder = st == LT_OK ? place.path : argument;
     if (st == LT_E_INPUT)
         status_clear();
     else
         TRY(st);
     strbuf_init(&own);
-    st = path_join(&own, folder, "lethe.json");
+    st = path_join(&own, place.path, "lethe.json");
     const bool ours = st == LT_OK && file_exists(own.data);
     strbuf_release(&own);
     if (st == LT_OK)
-        st = runinfo_read(info, arena, folder);
-    if (st != LT_E_INPUT || ours)
-        return st;
-    status_clear();
-    *info = runinfo_unknown();
-    return LT_OK;
+        st = runinfo_read(info, arena, place.path);
+    if (st == LT_E_INPUT && !ours) {
+        status_clear();
+        *info = runinfo_unknown();
+        st = LT_OK;
+    }
+    if (st == LT_OK)
+        manifest_apply(manifest, &place, info);
+    return st;
 }
 
-static Status read_origin(CheckpointName *name, const char *path)
+static Status read_origin(CheckpointName *name, const char *path, const Manifest *manifest)
 {
     Tsv cells = {0};
     RunInfo info;
@@ -96,7 +98,7 @@ static Status read_origin(CheckpointName *name, const char *path)
     Status st;
 
     arena_init(&arena);
-    TRY_GOTO(read_info(&info, &arena, path), st, done);
+    TRY_GOTO(read_info(&info, &arena, path, manifest), st, done);
     TRY_GOTO(tsv_init(&cells, origin_field, ORIGIN_FIELDS), st, done);
     TRY_GOTO(tsv_row(&cells), st, done);
     TRY_GOTO(runinfo_set_row(&cells, 0, &info), st, done);
@@ -113,11 +115,11 @@ done:
     return st;
 }
 
-static Status name_one(CheckpointName *name, const char *path, Str tail)
+static Status name_one(CheckpointName *name, const char *path, Str tail, const Manifest *manifest)
 {
     StrBuf folder;
 
-    TRY(read_origin(name, path));
+    TRY(read_origin(name, path, manifest));
     const char *given = name->origin[ORIGIN_LABEL];
     name->label = given[0] != '\0' ? mem_strdup(given) : cell_text(tail);
     if (name->label == NULL)
@@ -131,7 +133,7 @@ static Status name_one(CheckpointName *name, const char *path, Str tail)
     return name->folder != NULL ? LT_OK : FAIL(LT_E_NOMEM, "out of memory");
 }
 
-Status names_make(CheckpointName **out, const char *const *path, size_t n)
+static Status make_names(CheckpointName **out, const char *const *path, size_t n, const Manifest *manifest)
 {
     CheckpointName *name = NULL;
     char **real = NULL;
@@ -157,7 +159,7 @@ Status names_make(CheckpointName **out, const char *const *path, size_t n)
             }
     }
     for (size_t i = 0; i < n; i++) {
-        TRY_GOTO(name_one(&name[i], path[i], shortest_tail(text, n, i)), st, done);
+        TRY_GOTO(name_one(&name[i], path[i], shortest_tail(text, n, i), manifest), st, done);
         for (size_t j = 0; j < i; j++)
             if (strcmp(name[i].folder, name[j].folder) == 0) {
                 st = FAIL(LT_E_USAGE, "checkpoints '%s' and '%s' have the same label '%s'", path[j], path[i], name[i].label);
@@ -172,6 +174,19 @@ done:
     mem_free(real);
     mem_free(text);
     names_free(name, n);
+    return st;
+}
+
+Status names_make(CheckpointName **out, const char *const *path, size_t n, const char *manifest)
+{
+    Manifest rows = {0};
+    Arena arena;
+
+    arena_init(&arena);
+    Status st = manifest != NULL ? manifest_read(&rows, &arena, manifest) : LT_OK;
+    if (st == LT_OK)
+        st = make_names(out, path, n, &rows);
+    arena_release(&arena);
     return st;
 }
 

@@ -14,9 +14,10 @@ typedef struct CheckpointName {
     char *origin[ORIGIN_FIELDS];
 } CheckpointName;
 
-/* One name a path: lethe.json's label, else the shortest tail of the path that no other path of the list ends with. LT_E_USAGE for a path that
- * is given twice, or two checkpoints of one label; LT_E_INPUT for a lethe.json that is none. *out: n names, names_free. */
-Status names_make(CheckpointName **out, const char *const *path, size_t n);
+/* One name a path: the label that the manifest or lethe.json gives, else the shortest tail of the path that no other path of the list ends with. LT_E_USAGE for a path that
+ * is given twice, or two checkpoints of one label; LT_E_INPUT for a lethe.json or a manifest that is none. manifest: a file that overrules what the
+ * checkpoints say of themselves (model/runinfo_manifest.h), or NULL. *out: n names, names_free. */
+Status names_make(CheckpointName **out, const char *const *path, size_t n, const char *manifest);
 void names_free(CheckpointName *name, size_t n);
 
 /* Each of < > : / | \ ? * [ ] becomes "__". */
