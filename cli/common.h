@@ -7,5 +7,7 @@
 
 /* Opens --device with --threads and resolves --dtype on it. */
 Status common_open(Device **dev, DType *dtype, const CommonOptions *common);
+/* The first SIGINT or SIGTERM lets the running pass finish and ends the engine's run; the second one, no longer caught, the process. */
+Status common_catch_signals(void);
 
 #endif

@@ -5,8 +5,6 @@
 
 #include "eval/score.h"
 
-#include <signal.h>
-
 static const char *const bos_choices[] = {"auto", "yes", "no", NULL}; /* as BosRule */
 
 typedef struct ScoreLine {
@@ -58,23 +56,6 @@ static const Option score_options[] = {
     {0},
 };
 
-/* The first signal lets the running pass finish and saves; the second one, no longer caught, ends the process. */
-static void stop_on_signal(int number)
-{
-    (void)number;
-    engine_stop();
-}
-
-static Status catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = stop_on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
-        return FAIL(LT_E_FAIL, "cannot catch signals");
-    return LT_OK;
-}
-
 /* Everything that is text on the command line and a table in ScoreOptions. */
 static Status read_settings(ScoreOptions *to, const ScoreLine *line)
 {
@@ -115,7 +96,7 @@ static Status score_verb_run(void *options, const char *const *argument, size_t 
 
     TRY_GOTO(read_settings(&to, line), st, done);
     TRY_GOTO(common_open(&dev, &to.dtype, &line->common), st, done);
-    TRY_GOTO(catch_signals(), st, done);
+    TRY_GOTO(common_catch_signals(), st, done);
     st = score_run(dev, &to);
 done:
     device_close(dev);

@@ -27,7 +27,8 @@ static Status find_limits(Generator *g)
 static Status open_cache(Generator *g)
 {
     const size_t page = kvcache_page_bytes(g->model);
-    const int64_t useful = (int64_t)g->limits.n_page * g->limits.n_sequence;
+    const int64_t most = g->options.most_positions, by_rows = (int64_t)g->limits.n_page * g->limits.n_sequence;
+    const int64_t useful = most > 0 && most < by_rows * KV_PAGE ? pages_of(most) : by_rows;
     size_t bytes = g->options.kv_bytes, free_bytes, total_bytes;
     int64_t n;
 

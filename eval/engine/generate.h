@@ -22,6 +22,7 @@ typedef struct GeneratorOptions {
     int32_t token_budget;   /* prompt tokens of one pass; 0: the device's default */
     int32_t max_rows;       /* completions side by side; 0: the device's default */
     size_t kv_bytes;        /* of the cache; 0: what max_rows completions of max_length take, at most half of the free memory */
+    int64_t most_positions; /* that all requests to come take together: more would be of no use to the cache; 0: not known */
     /* Called with more of a completion's text as soon as nothing can take it back; may be NULL. */
     Status (*on_text)(void *context, const Request *request, Str more);
     void *text_context;
