@@ -181,13 +181,19 @@ static Status skip_byte_order_mark(LineReader *r)
     return LT_OK;
 }
 
+/* Standard input goes on where it stands. Opening its name would begin a redirected file anew, and fails for a socket. */
+static int open_path(const char *path)
+{
+    return strcmp(path, "/dev/stdin") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
+}
+
 Status lines_open(LineReader **out, const char *path)
 {
     LineReader *r;
     Status st;
 
     TRY(MEM_NEW(r, 1));
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
+    r->fd = open_path(path);
     if (r->fd < 0) {
         st = FAIL(LT_E_INPUT, "cannot open '%s': %s", path, strerror(errno));
         goto failed;

@@ -2,7 +2,10 @@
 
 #include "core/file.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -183,6 +186,40 @@ static void test_damaged_data_names_file_and_line(void **state)
     strbuf_release(&got);
 }
 
+/* The lines of `fd` (closed here) as standard input. */
+static void check_stdin(int fd, Str want)
+{
+    const int kept = dup(STDIN_FILENO);
+    StrBuf got;
+
+    strbuf_init(&got);
+    assert_int_equal(dup2(fd, STDIN_FILENO), STDIN_FILENO);
+    const Status st = read_joined("/dev/stdin", &got);
+    dup2(kept, STDIN_FILENO);
+    close(kept);
+    close(fd);
+    CHECK_OK(st);
+    check_str(strbuf_str(&got), want.data, want.len);
+    strbuf_release(&got);
+}
+
+static void test_stdin_is_read_as_it_stands(void **state)
+{
+    int ends[2];
+    char begun[2];
+
+    (void)state;
+    /* A program that talks to another one over a socket. */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(write(ends[1], "a\nb\n", 4), 4);
+    close(ends[1]);
+    check_stdin(ends[0], S("a|b|"));
+    /* A redirected file of which somebody read the first line. */
+    const int file = open(file_of(S("1\n2\n3\n")), O_RDONLY);
+    assert_int_equal(read(file, begun, 2), 2);
+    check_stdin(file, S("2|3|"));
+}
+
 /* 16 MiB of empty lines in 16 KiB of gzip: memory stays at the size of a piece, not of the text. */
 static void test_bomb_of_short_lines_takes_no_memory(void **state)
 {
@@ -246,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_packings_give_the_same_lines),
         cmocka_unit_test(test_truncated_data_is_an_error),
         cmocka_unit_test(test_damaged_data_names_file_and_line),
+        cmocka_unit_test(test_stdin_is_read_as_it_stands),
         cmocka_unit_test(test_bomb_of_short_lines_takes_no_memory),
         cmocka_unit_test(test_open_survives_lack_of_memory),
     };
