@@ -54,7 +54,7 @@ static Status describe_file(json_t *row, const Task *task, const char *path)
     Status st;
 
     TRY(dataset_open(&set, task, path));
-    const char *official = dataset_official(&set.digest);
+    const char *official = dataset_official(&set);
     TRY_GOTO(json_put(row, "rows", json_integer((json_int_t)set.n_doc)), st, done);
     TRY_GOTO(json_put(row, "sha256", json_string(digest_hex(&set.digest).text)), st, done);
     TRY_GOTO(json_put(row, "official", json_boolean(official != NULL)), st, done);

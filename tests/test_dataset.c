@@ -387,11 +387,25 @@ static void test_official_digests_are_recognised(void **state)
     DataSet set;
     rows_shared(&set, &task_gsm8k, "gsm8k/test.jsonl");
     assert_int_equal(set.n_doc, 1319);
-    assert_non_null(dataset_official(&set.digest));
-    assert_string_equal(dataset_official(&set.digest), "test.jsonl");
+    assert_non_null(dataset_official(&set));
+    assert_string_equal(dataset_official(&set), "test.jsonl");
     set.digest.byte[0] ^= 1;
-    assert_null(dataset_official(&set.digest));
+    assert_null(dataset_official(&set));
     dataset_close(&set);
+}
+
+/* ARC-Easy has ARC-Challenge's form: in its place, it is read without a word, but it is no official ARC-Challenge. */
+static void test_official_is_said_of_the_task_s_own_files_only(void **state)
+{
+    DataSet easy = {.task = &task_arc_challenge}, challenge = {.task = &task_arc_challenge}, other = {.task = &task_hellaswag};
+
+    (void)state;
+    assert_true(digest_from_hex(str_of("ce32a0774b4beb1977d2c6b16dda5dd2b24fdc9c7f506882c452678676bd09be"), &easy.digest));
+    assert_true(digest_from_hex(str_of("9fa8ffb3e3a1f88cb302d53dd95aae81e39209ad9bcf974376b319d8fd35717c"), &challenge.digest));
+    other.digest = challenge.digest;
+    assert_null(dataset_official(&easy));
+    assert_string_equal(dataset_official(&challenge), "ARC-Challenge-Test.jsonl");
+    assert_null(dataset_official(&other));
 }
 
 /* A bound far above what is measured (see the printed figure): what it catches is work that grows with the square of the rows. */
@@ -434,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_find_answers_parquet_with_the_conversion),
         cmocka_unit_test(test_find_survives_failed_allocations),
         cmocka_unit_test(test_official_digests_are_recognised),
+        cmocka_unit_test(test_official_is_said_of_the_task_s_own_files_only),
         cmocka_unit_test(test_open_is_quick),
     };
     return TEST_MAIN(all);

@@ -105,24 +105,23 @@ void dataset_close(DataSet *set)
     *set = (DataSet){0};
 }
 
-/* Published digests of unpacked upstream files; those of the ARC files are pins of third parties. */
+/* Published digests of unpacked upstream files with answers; that of the ARC file is a pin of third parties. */
 static const struct {
+    const Task *task;
     const char *hex, *file;
 } official[] = {
-    {"17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", "train.jsonl"},
-    {"3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", "test.jsonl"},
-    {"0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588", "hellaswag_val.jsonl"},
-    {"dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d", "hellaswag_train.jsonl"},
-    {"da082b00543e422b8d25394614d102944586986def4de5cd1bd36d86bcb76261", "hellaswag_test.jsonl"},
-    {"9fa8ffb3e3a1f88cb302d53dd95aae81e39209ad9bcf974376b319d8fd35717c", "ARC-Challenge-Test.jsonl"},
-    {"ce32a0774b4beb1977d2c6b16dda5dd2b24fdc9c7f506882c452678676bd09be", "ARC-Easy-Test.jsonl"},
+    {&task_gsm8k, "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", "train.jsonl"},
+    {&task_gsm8k, "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", "test.jsonl"},
+    {&task_hellaswag, "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588", "hellaswag_val.jsonl"},
+    {&task_hellaswag, "dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d", "hellaswag_train.jsonl"},
+    {&task_arc_challenge, "9fa8ffb3e3a1f88cb302d53dd95aae81e39209ad9bcf974376b319d8fd35717c", "ARC-Challenge-Test.jsonl"},
 };
 
-const char *dataset_official(const Digest *digest)
+const char *dataset_official(const DataSet *set)
 {
-    const DigestHex hex = digest_hex(digest);
+    const DigestHex hex = digest_hex(&set->digest);
     for (size_t i = 0; i < sizeof official / sizeof *official; i++)
-        if (strcmp(hex.text, official[i].hex) == 0)
+        if (official[i].task == set->task && strcmp(hex.text, official[i].hex) == 0)
             return official[i].file;
     return NULL;
 }

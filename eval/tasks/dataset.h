@@ -25,7 +25,7 @@ Status dataset_find(StrBuf *path, const Task *task, const char *split, const cha
 Status dataset_open(DataSet *set, const Task *task, const char *path);
 void dataset_close(DataSet *set);
 
-/* The upstream file that has exactly this content ("hellaswag_val.jsonl"), or NULL. */
-const char *dataset_official(const Digest *digest);
+/* The upstream file of the set's task that has exactly this content ("hellaswag_val.jsonl"), or NULL. */
+const char *dataset_official(const DataSet *set);
 
 #endif
