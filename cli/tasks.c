@@ -34,6 +34,8 @@ static Status list_metrics(json_t *row, const Task *task)
     TRY(json_put(row, "metrics", metrics));
     for (size_t i = 0; i < sizeof task->metric / sizeof *task->metric && task->metric[i] != NULL; i++)
         TRY(json_push(metrics, json_string(task->metric[i])));
+    for (size_t i = 0; i < sizeof task->own_metric / sizeof *task->own_metric && task->own_metric[i] != NULL; i++)
+        TRY(json_push(metrics, json_string(task->own_metric[i])));
     return LT_OK;
 }
 
@@ -47,8 +49,8 @@ static Status list_splits(json_t *row, const Task *task)
     return LT_OK;
 }
 
-/* Rows and hash of a file that was found. */
-static Status describe_file(json_t *row, const Task *task, const char *path)
+/* Rows and hash of a file that was found. "official" stays unknown where no digest was ever published. */
+static Status describe_file(json_t *row, const Task *task, const char *split, const char *path)
 {
     DataSet set = {0};
     Status st;
@@ -57,7 +59,8 @@ static Status describe_file(json_t *row, const Task *task, const char *path)
     const char *official = dataset_official(&set);
     TRY_GOTO(json_put(row, "rows", json_integer((json_int_t)set.n_doc)), st, done);
     TRY_GOTO(json_put(row, "sha256", json_string(digest_hex(&set.digest).text)), st, done);
-    TRY_GOTO(json_put(row, "official", json_boolean(official != NULL)), st, done);
+    if (official != NULL || dataset_is_pinned(task, split))
+        TRY_GOTO(json_put(row, "official", json_boolean(official != NULL)), st, done);
     st = json_put(row, "note", official != NULL ? json_string(official) : json_null());
 done:
     dataset_close(&set);
@@ -81,7 +84,7 @@ static Status describe_split(json_t *row, const Task *task, const char *split, c
     st = dataset_find(&path, task, split, folder, NULL);
     if (st == LT_OK) {
         TRY_GOTO(json_put(row, "file", print_name(path.data)), st, done);
-        st = describe_file(row, task, path.data);
+        st = describe_file(row, task, split, path.data);
     }
     if (st == LT_E_INPUT) {
         st = json_put(row, "note", print_name(status_text()));

@@ -106,6 +106,43 @@ static const char *world_model(void)
     return model;
 }
 
+/* The row of "tasks" with this task and split. */
+static const json_t *find_row(const json_t *document, const char *task, const char *split)
+{
+    const json_t *rows = json_object_get(document, "tasks");
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+        if (strcmp(json_string_value(json_object_get(row, "task")), task) == 0 &&
+            strcmp(json_string_value(json_object_get(row, "split")), split) == 0)
+            return row;
+    fail_msg("no row of %s, %s", task, split);
+    return NULL;
+}
+
+static void test_tasks_says_what_of_the_data_is_there(void **state)
+{
+    char data[PATH_BYTES];
+    json_t *document = NULL;
+    ProgramRun run;
+
+    (void)state;
+    join(data, world_model(), "../data");
+    program_run(&run, "", ARGUMENTS("tasks", "--json", "--data", data));
+    assert_int_equal(run.code, 0);
+    CHECK_OK(json_parse(&document, strbuf_str(&run.out), "stdout", 0));
+    const json_t *known = find_row(document, "hellaswag", "validation"), *unknown = find_row(document, "winogrande", "validation");
+    assert_int_equal(json_integer_value(json_object_get(known, "rows")), 80);
+    assert_int_equal(json_string_length(json_object_get(known, "sha256")), 64);
+    assert_true(json_is_false(json_object_get(known, "official")));
+    /* No digest of this file was ever published: it may well be the official one. */
+    assert_int_equal(json_integer_value(json_object_get(unknown, "rows")), 96);
+    assert_true(json_is_null(json_object_get(unknown, "official")));
+    json_decref(document);
+    program_release(&run);
+}
+
 static void run_well(ProgramRun *run, const char *input, const char *const *argument)
 {
     program_run(run, input, argument);
@@ -268,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_cli_general_commands),
         cmocka_unit_test(test_cli_every_verb_explains_itself),
         cmocka_unit_test(test_cli_json_is_one_document),
+        cmocka_unit_test(test_tasks_says_what_of_the_data_is_there),
         cmocka_unit_test(test_tokenize_there_and_back),
         cmocka_unit_test(test_tokenize_names_the_bad_line),
         cmocka_unit_test(test_inspect_says_what_the_model_is),

@@ -108,13 +108,13 @@ void dataset_close(DataSet *set)
 /* Published digests of unpacked upstream files with answers; that of the ARC file is a pin of third parties. */
 static const struct {
     const Task *task;
-    const char *hex, *file;
+    const char *split, *hex, *file;
 } official[] = {
-    {&task_gsm8k, "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", "train.jsonl"},
-    {&task_gsm8k, "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", "test.jsonl"},
-    {&task_hellaswag, "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588", "hellaswag_val.jsonl"},
-    {&task_hellaswag, "dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d", "hellaswag_train.jsonl"},
-    {&task_arc_challenge, "9fa8ffb3e3a1f88cb302d53dd95aae81e39209ad9bcf974376b319d8fd35717c", "ARC-Challenge-Test.jsonl"},
+    {&task_gsm8k, "train", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", "train.jsonl"},
+    {&task_gsm8k, "test", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", "test.jsonl"},
+    {&task_hellaswag, "validation", "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588", "hellaswag_val.jsonl"},
+    {&task_hellaswag, "train", "dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d", "hellaswag_train.jsonl"},
+    {&task_arc_challenge, "test", "9fa8ffb3e3a1f88cb302d53dd95aae81e39209ad9bcf974376b319d8fd35717c", "ARC-Challenge-Test.jsonl"},
 };
 
 const char *dataset_official(const DataSet *set)
@@ -124,4 +124,12 @@ const char *dataset_official(const DataSet *set)
         if (official[i].task == set->task && strcmp(hex.text, official[i].hex) == 0)
             return official[i].file;
     return NULL;
+}
+
+bool dataset_is_pinned(const Task *task, const char *split)
+{
+    for (size_t i = 0; i < sizeof official / sizeof *official; i++)
+        if (official[i].task == task && strcmp(official[i].split, split) == 0)
+            return true;
+    return false;
 }

@@ -27,5 +27,7 @@ void dataset_close(DataSet *set);
 
 /* The upstream file of the set's task that has exactly this content ("hellaswag_val.jsonl"), or NULL. */
 const char *dataset_official(const DataSet *set);
+/* Whether a digest of the split's upstream file is known; only then is another content an unofficial one. */
+bool dataset_is_pinned(const Task *task, const char *split);
 
 #endif
