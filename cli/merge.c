@@ -49,7 +49,7 @@ static Status merge_run(void *options, const char *const *argument, size_t n_arg
         goto done;
     }
     if (o->common.dtype == 0) /* auto */
-        dtype = merge_stored_dtype(v.checkpoint);
+        TRY_GOTO(checkpoint_stored_dtype(v.checkpoint, &dtype), st, done);
     TRY_GOTO(merge_write(&v, dev, dtype, o->out), st, done);
     st = print_merged(&v, o->out, o->common.json);
 done:

@@ -124,3 +124,28 @@ Status checkpoint_check(const Checkpoint *ckpt, size_t *unknown)
     params_release(&list);
     return st;
 }
+
+Status checkpoint_stored_dtype(const Checkpoint *ckpt, DType *out)
+{
+    DType common = LT_F32, one;
+    ParamList list;
+    StrBuf name;
+    Status st = LT_OK;
+
+    TRY(params_build(&list, &ckpt->cfg));
+    strbuf_init(&name);
+    for (size_t i = 0; i < list.count; i++) {
+        const StTensor *t;
+        const StFile *file;
+
+        TRY_GOTO(param_name(&list.entry[i], &name), st, done);
+        t = st_set_find(&ckpt->set, strbuf_str(&name), &file);
+        BUG_IF(t == NULL || !st_dtype(t, &one)); /* checkpoint_check has seen them */
+        common = i == 0 || one == common ? one : LT_F32;
+    }
+    *out = common;
+done:
+    strbuf_release(&name);
+    params_release(&list);
+    return st;
+}

@@ -21,6 +21,8 @@ void checkpoint_close(Checkpoint *ckpt);
  * one message (LT_E_INPUT for the first three kinds; unknown ones are a warning, `unknown` counts them; rotary inv_freq and a tied lm_head are
  * silently ignored). */
 Status checkpoint_check(const Checkpoint *ckpt, size_t *unknown);
+/* What the weights are stored in: their common dtype, or F32 where they differ. For a checkpoint that checkpoint_check has passed. */
+Status checkpoint_stored_dtype(const Checkpoint *ckpt, DType *out);
 
 /* The digest that loading would give, from the remembered hashes of the files, without reading a weight. *known is false, and *out untouched,
  * if one of them is not remembered (always with FILEHASH_AGAIN). */
@@ -35,7 +37,7 @@ typedef struct Model {
     ModelConfig cfg;
     Device *dev;
     DType dtype;       /* of weights and activations */
-    DType stored;      /* widest dtype the weights are stored in */
+    DType stored;      /* as checkpoint_stored_dtype */
     bool lossy_cast;   /* some stored weight did not survive the cast to `dtype` unchanged */
     ParamList params;
     TensorArena memory;

@@ -106,10 +106,8 @@ static int by_file_place(const void *a, const void *b)
     return x->tensor->begin < y->tensor->begin ? -1 : x->tensor->begin > y->tensor->begin;
 }
 
-static DType wider(DType a, DType b) { return a == b ? a : LT_F32; }
-
 /* Finds every entry's tensor and cuts all into chunks in the order of the files, which is the order a disk likes. */
-static Status find_sources(Loader *l, DType *stored)
+static Status find_sources(Loader *l)
 {
     const size_t n = l->params->count;
     const Source **order = NULL;
@@ -125,7 +123,6 @@ static Status find_sources(Loader *l, DType *stored)
         TRY_GOTO(param_name(s->entry, &name), st, done);
         s->tensor = st_set_find(l->set, strbuf_str(&name), &s->file);
         BUG_IF(s->tensor == NULL || !st_dtype(s->tensor, &s->dtype)); /* checkpoint_check has seen them */
-        *stored = i == 0 ? s->dtype : wider(*stored, s->dtype);
         order[i] = s;
     }
     qsort(order, n, sizeof *order, by_file_place);
@@ -252,7 +249,8 @@ static Status fill_model(Model *m, const Checkpoint *ckpt, const LoadOptions *op
     Status st;
 
     TRY_GOTO(loader_open(&l, m, ckpt, options->merge), st, done);
-    TRY_GOTO(find_sources(&l, &m->stored), st, done);
+    TRY_GOTO(checkpoint_stored_dtype(ckpt, &m->stored), st, done);
+    TRY_GOTO(find_sources(&l), st, done);
     TRY_GOTO(start_hashes(&l, options->hash), st, done);
     TRY_GOTO(stream_weights(m->dev, &l.chunks, &job), st, done);
     TRY_GOTO(finish_hashes(&l, ckpt, &m->digest), st, done);

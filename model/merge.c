@@ -10,21 +10,6 @@ static const char *const tokenizer_files[] = {
 };
 enum { COPY_MAX_BYTES = 1 << 30 };
 
-DType merge_stored_dtype(const Checkpoint *base)
-{
-    DType all = LT_F32, one;
-    bool first = true;
-
-    for (size_t f = 0; f < base->set.n_file; f++)
-        for (size_t i = 0; i < base->set.file[f].n_tensor; i++) {
-            if (!st_dtype(&base->set.file[f].tensor[i], &one) || (!first && one != all))
-                return LT_F32;
-            all = one;
-            first = false;
-        }
-    return all;
-}
-
 static Status copy_file(const char *to, const char *from, const char *name)
 {
     StrBuf path, text;

@@ -4,11 +4,9 @@
 
 #include "model/variant.h"
 
-/* What the weights of a checkpoint are stored in: their common dtype, or F32 where they differ. */
-DType merge_stored_dtype(const Checkpoint *base);
-
 /* Writes W + s B A, added in F32 and rounded once to `dtype`, with config.json, the tokenizer's files of the adapter, or of the base if it has
- * none, the base's generation_config.json, and a lethe.json that keeps how the adapter was made, but for its label. The variant is an opened adapter. LT_E_USAGE if `folder` is the base's or the adapter's own. */
+ * none, the base's generation_config.json, and a lethe.json that keeps how the adapter was made, but for its label. The variant is an opened
+ * adapter. LT_E_USAGE if `folder` is the base's or the adapter's own. */
 Status merge_write(Variant *v, Device *dev, DType dtype, const char *folder);
 
 #endif

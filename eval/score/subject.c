@@ -177,7 +177,6 @@ Status subject_result(const Subject *s, const RecordStore *records, double secon
         .adapter = s->adapter,
         .merged = s->options->merge,
         .dtype = s->options->dtype,
-        .stored = merge_stored_dtype(s->variant.checkpoint),
         .device_class = device_class(s->dev),
         .device_name = device_description(s->dev),
         .device_kind = device_backend(s->dev),
@@ -185,6 +184,7 @@ Status subject_result(const Subject *s, const RecordStore *records, double secon
         .limit = s->options->limit,
         .seconds = seconds,
     };
+    TRY(checkpoint_stored_dtype(s->variant.checkpoint, &out->stored));
     TRY(MEM_NEW(out->task, s->plan->n_task));
     for (size_t i = 0; i < s->plan->n_task; i++) {
         st = task_result_make(&out->task[i], &s->plan->task[i], records, &s->key[i]);
