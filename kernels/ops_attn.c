@@ -108,12 +108,29 @@ static Status check_cached_segments(const AttnCachedArgs *a)
             return FAIL(LT_E_FAIL, "attn_cached: segment %d {q %d+%d, past %d, table row %d} leaves q or the table", i, s.q_begin, s.q_len,
                         s.past, s.table_row);
     }
+    return LT_OK;
+}
+
+/* After the segments: a group is made of them. */
+static Status check_groups(const AttnCachedArgs *a)
+{
+    int32_t free = 0;
+
     for (int32_t i = 0; i < a->n_group; i++) {
         const PrefixGroup g = a->group[i];
 
         if (!is_within(g.first, g.count, a->n_seg) || g.prefix_len < 0 || g.prefix_len % ATTN_SPLIT != 0)
             return FAIL(LT_E_FAIL, "attn_cached: group %d {%d+%d, prefix %d}: expected segments of this call and a multiple of %d", i, g.first,
                         g.count, g.prefix_len, ATTN_SPLIT);
+        if (g.first < free)
+            return FAIL(LT_E_FAIL, "attn_cached: group %d begins at segment %d, expected %d or later", i, g.first, free);
+        for (free = g.first; free < g.first + g.count; free++) {
+            const int64_t have = (int64_t)a->seg[free].past + a->seg[free].q_len;
+
+            if (g.prefix_len > have) /* it would be read from pages that are not there */
+                return FAIL(LT_E_FAIL, "attn_cached: group %d: a prefix of %d positions, segment %d has %lld", i, g.prefix_len, free,
+                            (long long)have);
+        }
     }
     return LT_OK;
 }
@@ -130,6 +147,7 @@ Status op_attn_cached(Device *dev, const AttnCachedArgs *args)
     TRY(check_pages(op, a->k_pages, a->v_pages, same_dtype(a->q), (int64_t)a->n_kv_head * a->head_size));
     TRY(check_tensor(op, "table", a->table, DT_I32, ANY_SIZE, ANY_SIZE));
     TRY(check_cached_segments(a));
+    TRY(check_groups(a));
     if (a->n_seg == 0 || is_empty(a->q))
         return LT_OK;
     TRY(check_tensor(op, "seg_dev", a->seg_dev, DT_I32, a->n_seg, sizeof(CachedSegment) / sizeof(int32_t)));

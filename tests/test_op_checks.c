@@ -77,6 +77,7 @@ static void test_op_gemm_meter_counts_when_on(void **state)
 }
 
 static float memory[4096];
+static int32_t page[16];
 
 static Tensor tensor(DType dtype, int64_t rows, int64_t cols) { return tensor_of(memory, dtype, rows, cols); }
 
@@ -186,6 +187,48 @@ static void test_op_gradients_have_to_match_their_indices(void **state)
     device_close(dev);
 }
 
+/* Whatever the backend: a group reads its first segment's pages for all, as far as the prefix goes. */
+static void test_op_attn_cached_groups_have_to_lie_inside(void **state)
+{
+    CachedSegment seg[] = {{.q_len = 1, .past = 256}, {.q_begin = 1, .q_len = 1, .past = 300, .table_row = 1}};
+    PrefixGroup group[] = {{.count = 2, .prefix_len = 256}, {.first = 1, .count = 1}};
+    AttnCachedArgs a = {
+        .o = tensor(LT_F32, 2, 4),
+        .q = tensor(LT_F32, 2, 4),
+        .k_pages = tensor(LT_F32, KV_PAGE, 4),
+        .v_pages = tensor(LT_F32, KV_PAGE, 4),
+        .table = tensor_of(page, LT_I32, 2, 5),
+        .seg = seg,
+        .seg_dev = tensor(LT_I32, 2, 4),
+        .group = group,
+        .group_dev = tensor(LT_I32, 1, 3),
+        .n_seg = 2,
+        .n_group = 1,
+        .n_head = 1,
+        .n_kv_head = 1,
+        .head_size = 4,
+        .scale = 0.5f,
+    };
+    Device *dev;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, "cpu", 1));
+    CHECK_OK(op_attn_cached(dev, &a));
+    group[0].prefix_len = 255;
+    CHECK_FAILS(op_attn_cached(dev, &a), LT_E_FAIL, "group 0 {0+2, prefix 255}");
+    group[0] = (PrefixGroup){.count = 3, .prefix_len = 256};
+    CHECK_FAILS(op_attn_cached(dev, &a), LT_E_FAIL, "group 0 {0+3, prefix 256}");
+    group[0] = (PrefixGroup){.count = 2, .prefix_len = 512};
+    CHECK_FAILS(op_attn_cached(dev, &a), LT_E_FAIL, "group 0: a prefix of 512 positions, segment 0 has 257");
+    seg[0].past = 255; /* a segment's own query may be the last of the prefix */
+    group[0].prefix_len = 256;
+    CHECK_OK(op_attn_cached(dev, &a));
+    a.n_group = 2;
+    a.group_dev = tensor(LT_I32, 2, 3);
+    CHECK_FAILS(op_attn_cached(dev, &a), LT_E_FAIL, "group 1 begins at segment 1, expected 2 or later");
+    device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_op_blocks_have_to_fit_their_columns),
         cmocka_unit_test(test_op_gradients_have_to_match_their_indices),
         cmocka_unit_test(test_op_attn_segments_have_to_lie_inside),
+        cmocka_unit_test(test_op_attn_cached_groups_have_to_lie_inside),
     };
 
     return TEST_MAIN(tests);

@@ -144,29 +144,15 @@ static int64_t list_tasks(CachedTask *task, const AttnCachedArgs *a)
     return n;
 }
 
-static Status check_groups(const AttnCachedArgs *a)
-{
-    int32_t free = 0;
-
-    for (int32_t g = 0; g < a->n_group; g++) {
-        if (a->group[g].first < free)
-            return FAIL(LT_E_FAIL, "attn_cached: group %d begins at segment %d, expected %d or later", g, a->group[g].first, free);
-        free = a->group[g].first + a->group[g].count;
-    }
-    return LT_OK;
-}
-
 Status cpu_attn_cached(Device *dev, const AttnCachedArgs *args)
 {
     static void (*const compute_at[CPU_LEVELS])(const CachedRun *, const CachedTask *, AttnWork *) = {compute_generic, compute_avx2,
                                                                                                       compute_avx512, compute_avx512};
     CachedRun run = {.args = args, .dev = dev, .compute = compute_at[cpu_of(dev)->level]};
+    const int64_t n_task = list_tasks(NULL, args);
     CachedTask *task;
-    int64_t n_task;
     Status st;
 
-    TRY(check_groups(args));
-    n_task = list_tasks(NULL, args);
     TRY(MEM_NEW(task, (size_t)n_task));
     list_tasks(task, args);
     run.task = task;
