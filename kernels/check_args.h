@@ -35,6 +35,7 @@ Status check_tensor(const char *op, const char *name, Tensor t, unsigned dtypes,
 Status check_optional(const char *op, const char *name, Tensor t, unsigned dtypes, int64_t rows, int64_t cols);
 /* Nothing to do: an empty tensor. */
 static inline bool is_empty(Tensor t) { return t.rows == 0 || t.cols == 0; }
-static inline unsigned same_dtype(Tensor t) { return 1u << t.dtype; }
+/* An unknown dtype is in no set. */
+static inline unsigned same_dtype(Tensor t) { return (unsigned)t.dtype < LT_DTYPES ? 1u << t.dtype : 0; }
 
 #endif

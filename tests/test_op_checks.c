@@ -26,6 +26,8 @@ static void test_op_gemm_refuses_what_does_not_fit(void **state)
     CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: c is bf16");
     g = good, g.a.dtype = LT_I32;
     CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a is i32");
+    g.a.dtype = (DType)99;
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a is of an unknown dtype");
     g = good, g.bias = t45;
     CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: bias is f32 [4, 5], expected f32 [1, 5]");
     g = good, g.beta = 0.5f;
