@@ -90,27 +90,40 @@ void variant_close(Variant *v)
 void shelf_clear(ModelShelf *shelf)
 {
     model_free(shelf->model);
-    mem_free(shelf->path);
     *shelf = (ModelShelf){0};
 }
 
-static bool on_shelf(const ModelShelf *shelf, const Variant *v, const Device *dev, const LoadOptions *o)
+/* A path would not do: a folder may be written again, and the same files may be found by several ways. */
+static Status files_of(const Checkpoint *ckpt, Digest *out)
 {
-    const int64_t positions = o->max_position > 0 ? o->max_position : v->checkpoint->cfg.max_position_embeddings;
+    Sha256 all;
 
-    return shelf->model != NULL && strcmp(shelf->path, v->base.path) == 0 && shelf->model->dev == dev && shelf->model->dtype == o->dtype &&
-           shelf->model->rope.n_position == positions;
+    TRY(sha256_init(&all));
+    sha256_add(&all, ckpt->config_digest.byte, sizeof ckpt->config_digest.byte);
+    for (size_t i = 0; i < ckpt->set.n_file; i++)
+        sha256_add(&all, &ckpt->set.file[i].id, sizeof ckpt->set.file[i].id);
+    *out = sha256_end(&all);
+    return LT_OK;
+}
+
+static bool on_shelf(const ModelShelf *shelf, const Digest *files, const ModelConfig *cfg, const Device *dev, const LoadOptions *o)
+{
+    const Model *m = shelf->model;
+    const int64_t positions = o->max_position > 0 ? o->max_position : cfg->max_position_embeddings;
+
+    return m != NULL && memcmp(&shelf->files, files, sizeof *files) == 0 && m->dev == dev && m->dtype == o->dtype && m->rope.n_position == positions;
 }
 
 /* One model at a time: the old one goes before the new one comes. */
 static Status take_from_shelf(Variant *v, ModelShelf *shelf, Device *dev, const LoadOptions *options)
 {
-    if (!on_shelf(shelf, v, dev, options)) {
+    Digest files;
+
+    TRY(files_of(v->checkpoint, &files));
+    if (!on_shelf(shelf, &files, &v->checkpoint->cfg, dev, options)) {
         shelf_clear(shelf);
-        shelf->path = mem_strdup(v->base.path);
-        if (shelf->path == NULL)
-            return LT_E_NOMEM;
         TRY(model_load(&shelf->model, dev, v->checkpoint, options));
+        shelf->files = files;
     }
     v->model = shelf->model;
     return LT_OK;

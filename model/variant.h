@@ -12,8 +12,8 @@ typedef enum AdapterUse { ADAPTER_ON_TOP, ADAPTER_MERGED } AdapterUse;
 
 /* Zero-initialise. */
 typedef struct ModelShelf {
-    char *path;
     Model *model;
+    Digest files; /* what tells the model's files from any others */
 } ModelShelf;
 void shelf_clear(ModelShelf *shelf);
 

@@ -55,6 +55,37 @@ static void test_variant_keeps_a_base_for_the_next(void **state)
     device_close(dev);
 }
 
+/* A base goes by its files, not by its name: another one may have been written in its place, and records of the new one must not hold the
+ * numbers of the old. */
+static void test_variant_reloads_a_base_that_was_written_again(void **state)
+{
+    const ModelConfig cfg = ref_model_config();
+    Device *dev = saved_device(1);
+    ModelShelf shelf = {0};
+    char same[512];
+    Variant v;
+    Model *m, *n;
+
+    (void)state;
+    const char *base = saved_model(dev, &cfg, LT_F32, 3, &m);
+    saved_model(dev, &cfg, LT_F32, 4, &n);
+    open_and_load(&v, &shelf, dev, base, NULL, ADAPTER_ON_TOP);
+    variant_close(&v);
+    CHECK_OK(model_save(n, base));
+    open_and_load(&v, &shelf, dev, base, NULL, ADAPTER_ON_TOP);
+    assert_true(saved_same(v.model, n));
+    v.model->lossy_cast = true; /* a mark that a new one would not have */
+    variant_close(&v);
+    snprintf(same, sizeof same, "%s/.", base); /* the same files by another way */
+    open_and_load(&v, &shelf, dev, same, NULL, ADAPTER_ON_TOP);
+    assert_true(v.model->lossy_cast);
+    variant_close(&v);
+    shelf_clear(&shelf);
+    model_free(n);
+    model_free(m);
+    device_close(dev);
+}
+
 /* A merged model is nobody else's base. */
 static void test_variant_does_not_keep_a_merged_model(void **state)
 {
@@ -175,6 +206,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_variant_keeps_a_base_for_the_next),
+        cmocka_unit_test(test_variant_reloads_a_base_that_was_written_again),
         cmocka_unit_test(test_variant_does_not_keep_a_merged_model),
         cmocka_unit_test(test_variant_reloads_for_more_positions),
         cmocka_unit_test(test_variant_finds_the_base_an_adapter_names),
