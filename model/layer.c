@@ -71,8 +71,8 @@ Status layer_qkv(const LayerRun *run, int32_t layer, Tensor x, LayerQkv *out)
         TRY(norm(run, q, q, w->q_norm));
         TRY(norm(run, k, k, w->k_norm));
     }
-    TRY(op_rope(m->dev, q, r->cos, r->sin, r->row, +1));
-    TRY(op_rope(m->dev, k, r->cos, r->sin, r->row, +1));
+    /* The rotation is the same for every head, and those of the keys lie behind those of the queries. */
+    TRY(op_rope(m->dev, tensor_cols(qkv, 0, q_cols + kv_cols), r->cos, r->sin, r->row, +1));
     *out = (LayerQkv){q, k, tensor_cols(qkv, q_cols + kv_cols, kv_cols)};
     return LT_OK;
 }
