@@ -71,7 +71,8 @@ Status op_bias_grad(Device *dev, Tensor db, Tensor dy);
 /* y = x / sqrt(mean(x^2) + eps) * w, per group of w.cols columns: x[N, G D], w[D] gives G norms a row (G = 1: the usual norm;
  * G = H: Qwen3's per-head norms). rstd F32 [N, G], optional. y in place of x allowed. w has dtype T or F32. */
 Status op_rmsnorm(Device *dev, Tensor y, Tensor rstd, Tensor x, Tensor w, float eps);
-/* dx =, dw[D] += ; dx in place of dy allowed. beta 1: dx += (the residual branch's gradient is already there). */
+/* dx =, dw[D] += (optional: LoRA leaves norms as they are). beta 0: dx in place of dy allowed. beta 1: dx += (the residual branch's
+ * gradient is already there). */
 Status op_rmsnorm_grad(Device *dev, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor rstd, float beta);
 
 /* Rotary embedding of x[N, heads D] in place, half-split (Hugging Face's layout: pairs i and i + D/2):

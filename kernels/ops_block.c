@@ -30,7 +30,7 @@ Status op_rmsnorm_grad(Device *dev, Tensor dx, Tensor dw, Tensor dy, Tensor x, T
     TRY(check_tensor("rmsnorm_grad", "dy", dy, same_dtype(x), x.rows, x.cols));
     TRY(check_tensor("rmsnorm_grad", "dx", dx, same_dtype(x), x.rows, x.cols));
     TRY(check_groups("rmsnorm_grad", x, w));
-    TRY(check_tensor("rmsnorm_grad", "dw", dw, DT_F32, 1, w.cols));
+    TRY(check_optional("rmsnorm_grad", "dw", dw, DT_F32, 1, w.cols));
     TRY(check_tensor("rmsnorm_grad", "rstd", rstd, DT_F32, x.rows, x.cols / w.cols));
     if (beta < 0.0f || (beta > 0.0f && beta < 1.0f) || !(beta <= 1.0f))
         return FAIL(LT_E_FAIL, "rmsnorm_grad: beta is %g, expected 0 or 1", (double)beta);

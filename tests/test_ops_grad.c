@@ -145,16 +145,21 @@ static void check_norm_grad(Device *one, Device *three, DType dtype, NormShape s
     TestRandom r = {(uint64_t)(s.rows * 100 + s.n)};
     Box x = box_normal(one, dtype, s.rows, s.group * s.n, 3, &r, 2), w = box_normal(one, mode ? LT_F32 : dtype, 1, s.n, 0, &r, 1);
     Box dy = box_normal(one, dtype, s.rows, s.group * s.n, 1, &r, 1), dw = box_normal(one, LT_F32, 1, s.n, 0, &r, 1), dw2 = copy_of(&dw);
-    Box dx = mode == 2 ? copy_of(&dy) : box_normal(one, dtype, s.rows, s.group * s.n, 2, &r, 1), dx2 = copy_of(&dx);
+    Box dx = mode == 2 ? copy_of(&dy) : box_normal(one, dtype, s.rows, s.group * s.n, 2, &r, 1), dx2 = copy_of(&dx), frozen = copy_of(&dx);
     Box rstd = box_new(one, LT_F32, s.rows, s.group, 2), y = box_new(one, dtype, s.rows, s.group * s.n, 0);
     double *want = numbers(dx.v, size_of(&dx)), *want_dw = numbers(dw.v, size_of(&dw)), *before = numbers(dx.v, size_of(&dx));
 
     CHECK_OK(op_rmsnorm(one, y.t, rstd.t, x.t, w.t, 1e-5f));
     CHECK_OK(op_rmsnorm_grad(one, dx.t, dw.t, mode == 2 ? dx.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
     CHECK_OK(op_rmsnorm_grad(three, dx2.t, dw2.t, mode == 2 ? dx2.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
+    CHECK_OK(op_rmsnorm_grad(one, frozen.t, (Tensor){0}, mode == 2 ? frozen.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
     ref_rmsnorm_grad(want, want_dw, dy.v, x.v, w.v, s.rows, s.group, s.n, (double)1e-5f);
     for (size_t i = 0; i < size_of(&dx) && mode == 1; i++)
         want[i] += before[i];
+    box_get(&dx);
+    box_get(&frozen);
+    check_same("rmsnorm_grad without dw", &dx, &frozen);
+    box_free(&frozen);
     check_result("rmsnorm_grad, dx", &dx, &dx2, want);
     check_result("rmsnorm_grad, dw", &dw, &dw2, want_dw);
     mem_free(before);

@@ -137,6 +137,7 @@ Status cpu_rmsnorm_grad(Device *dev, Tensor dx, Tensor dw, Tensor dy, Tensor x, 
 {
     const NormGradArgs args = {dx, dw, dy, x, w, rstd, beta != 0.0f};
 
-    TRY(rows_run(dev, dw_body, &args, (w.cols + COLS - 1) / COLS, x.rows * (x.cols / w.cols) * COLS));
+    if (tensor_is_set(dw))
+        TRY(rows_run(dev, dw_body, &args, (w.cols + COLS - 1) / COLS, x.rows * (x.cols / w.cols) * COLS));
     return rows_run(dev, dx_body, &args, x.rows, 2 * x.cols);
 }
