@@ -27,16 +27,35 @@ static const struct {
 };
 enum { N_FOREIGN = sizeof foreign / sizeof *foreign };
 
+/* Pickles that trainers leave beside any weights, and that hold none. */
+static bool is_trainer_state(Str name)
+{
+    static const char *const prefix[] = {"training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state"};
+
+    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++)
+        if (str_starts(name, str_of(prefix[i])))
+            return true;
+    return false;
+}
+
+static bool has_safetensors(const FileList *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (str_ends(str_of(names->name[i]), str_of(".safetensors")))
+            return true;
+    return false;
+}
+
 Status st_refuse_foreign(const char *folder)
 {
     FileList names = {0};
     Status st = dir_list(folder, &names);
 
-    for (int k = 0; st == LT_OK && k < N_FOREIGN; k++)
+    for (int k = 0; st == LT_OK && k < N_FOREIGN && !has_safetensors(&names); k++)
         for (size_t i = 0; st == LT_OK && i < names.count; i++) {
             const Str name = str_of(names.name[i]);
 
-            if (str_starts(name, str_of(foreign[k].prefix)) && str_ends(name, str_of(foreign[k].suffix)))
+            if (!is_trainer_state(name) && str_starts(name, str_of(foreign[k].prefix)) && str_ends(name, str_of(foreign[k].suffix)))
                 st = FAIL(LT_E_INPUT, "%s: no safetensors but %s ('%s'); convert it first: %s", folder, foreign[k].format, names.name[i],
                           foreign[k].conversion);
         }

@@ -125,6 +125,15 @@ static void test_checkpoint_open_refuses_folders(void **state)
     snprintf(name, sizeof name, "%s/model.safetensors", pickle);
     assert_int_equal(remove(name), 0);
     CHECK_FAILS(checkpoint_open(&ckpt, pickle), LT_E_INPUT, "save_pretrained");
+    test_file(pickle, "training_args.bin", "x", 1); /* of the Trainer of transformers; no weights */
+    snprintf(name, sizeof name, "%s/pytorch_model.bin", pickle);
+    assert_int_equal(remove(name), 0);
+    CHECK_FAILS(checkpoint_open(&ckpt, pickle), LT_E_INPUT, "expected model.safetensors or model.safetensors.index.json, found neither");
+    CHECK_OK(model_save(m, pickle));
+    test_file(pickle, "pytorch_model.bin", "x", 1);
+    snprintf(name, sizeof name, "%s/config.json", pickle);
+    assert_int_equal(remove(name), 0);
+    CHECK_FAILS(checkpoint_open(&ckpt, pickle), LT_E_INPUT, "config.json"); /* it has safetensors, so no word about converting */
     snprintf(name, sizeof name, "%s/global_step100", deepspeed);
     CHECK_OK(dir_make(name));
     CHECK_FAILS(checkpoint_open(&ckpt, deepspeed), LT_E_INPUT, "zero_to_fp32.py");
