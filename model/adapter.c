@@ -114,7 +114,7 @@ static Status build(Adapter *a, const Model *model, const Factors *factors)
     return LT_OK;
 }
 
-Status adapter_create(Adapter **out, const Model *model, const Factors *factors)
+static Status create(Adapter **out, const Model *model, const Factors *factors)
 {
     Adapter *a;
     Status st;
@@ -137,7 +137,7 @@ Status adapter_load(Adapter **out, const Model *model, const AdapterFolder *fold
     TRY(factors_read(&factors, folder, &model->cfg));
     st = factors_refuse_inert(factors, folder->path);
     if (st == LT_OK)
-        st = adapter_create(out, model, factors);
+        st = create(out, model, factors);
     factors_free(factors);
     return st;
 }

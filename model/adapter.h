@@ -35,7 +35,6 @@ typedef struct Adapter {
 
 /* For a model of this dtype that is on this device. LT_E_INPUT as factors_read, and for an adapter that changes nothing. */
 Status adapter_load(Adapter **out, const Model *model, const AdapterFolder *folder);
-Status adapter_create(Adapter **out, const Model *model, const Factors *factors);
 void adapter_free(Adapter *adapter);
 
 /* What is added to the joined matrix whose first one is `first` (as in layer_linear). */

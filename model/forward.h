@@ -14,7 +14,8 @@ typedef struct ScorePair {
 } ScorePair;
 
 /* Host arrays, owned by the caller. length[i] is that of the whole sequence which token i is part of, the endings of a shared context
- * included; only models whose rotations depend on it ask (rope_by_length), for others it may be NULL. pairs sorted by row; several pairs may share a row (the first tokens of an item's endings). */
+ * included; only models whose rotations depend on it ask (rope_by_length), for others it may be NULL. Pairs are sorted by row; several may
+ * share one (the first tokens of an item's endings). */
 typedef struct Batch {
     const int32_t *id, *position, *length;
     int32_t n_token;
@@ -39,9 +40,10 @@ void workspace_close(Workspace *ws);
 size_t workspace_bytes(const Model *model, const BatchLimits *limits);
 
 /* lp[i] = log P(pair[i].target | what token pair[i].row sees), greedy[i] = whether that target is the argmax (lowest id wins a tie).
- * The last layer and the head run only on rows that some pair names. Bits depend on each sequence alone. */
+ * The last layer and the head run only on rows that some pair names. Bits depend on each sequence alone. LT_E_INPUT for an id or a position
+ * that the model does not have. */
 Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy);
-/* All logits, F32 [n_token, V] into host memory. */
+/* All logits, F32 [n_token, V] into host memory. LT_E_INPUT likewise; pairs are checked and then ignored. */
 Status forward_logits(const Model *model, Workspace *ws, const Batch *batch, float *logits);
 
 #endif

@@ -30,8 +30,8 @@ typedef struct LayerQkv {
     Tensor q, k, v;
 } LayerQkv;
 
-/* y = x W^T (+ bias) (+ y), and what the adapter adds. `first` names the matrix, or the first of those that lie joined: PARAM_Q, PARAM_O, PARAM_GATE, PARAM_DOWN, or
- * PARAM_HEAD, for which layer is ignored. */
+/* y = x W^T (+ bias) (+ y), and what the adapter adds. `first` names the matrix, or the first of those that lie joined: PARAM_Q, PARAM_O,
+ * PARAM_GATE, PARAM_DOWN, or PARAM_HEAD, for which layer is ignored. */
 Status layer_linear(const LayerRun *run, Tensor y, Tensor x, ParamId first, int32_t layer, float beta);
 
 /* Queries and keys of the tokens, rotated, ready for attention. x is only read. */

@@ -37,7 +37,7 @@ static Status take_indices(Workspace *ws, TensorArena *a, int64_t n_row)
     const BatchLimits *l = &ws->limits;
 
     TRY(tensor_arena_take(a, &ws->id, LT_I32, 1, l->n_token));
-    TRY(tensor_arena_take(a, &ws->segment, LT_I32, l->n_segment, 5));
+    TRY(tensor_arena_take(a, &ws->segment, LT_I32, l->n_segment, sizeof(AttnSegment) / sizeof(int32_t)));
     TRY(tensor_arena_take(a, &ws->row, LT_I32, 1, n_row));
     TRY(tensor_arena_take(a, &ws->pair_row, LT_I32, 1, l->n_pair));
     TRY(tensor_arena_take(a, &ws->pair_target, LT_I32, 1, l->n_pair));
