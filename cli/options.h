@@ -1,4 +1,4 @@
-/* One table a verb: it parses the command line, prints --help, and feeds the man page and the shell completions.
+/* One table a verb: it parses the command line and prints --help.
  *
  * Options are long: --name value or --name=value; flags take none. A value that is half parsed, out of range or not among its choices is
  * LT_E_USAGE with the nearest valid name. Options and arguments may be mixed; "--" ends options. Of an option given twice the last counts,

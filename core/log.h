@@ -12,7 +12,7 @@ void log_set_level(LogLevel level);
 void log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Whether warnings and errors may be coloured: stderr is a terminal and NO_COLOR is unset. */
+/* Whether warnings may be coloured: stderr is a terminal and NO_COLOR is unset. */
 bool log_colour(void);
 
 /* Progress of one long piece of work: on a terminal a line that rewrites itself a few times a second, elsewhere a plain

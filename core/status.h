@@ -49,7 +49,7 @@ Status status_fail(Status code, const char *file, int line, const char *format, 
 
 /* The text of the first failure since the last clear, "" if none. Valid until this thread's next call into status. */
 const char *status_text(void);
-/* "file.c:line" where it was found, for --verbose logs and tests. */
+/* "file.c:line" where it was found, for tests. */
 const char *status_place(void);
 void status_clear(void);
 

@@ -34,7 +34,7 @@ const char *test_folder(void);
 /* Writes a file into a folder (made if needed), path back; stays valid. */
 const char *test_file(const char *folder, const char *name, const void *data, size_t bytes);
 
-/* Repeatable test numbers: SplitMix64 by seed; the seed is printed if the test fails. */
+/* Repeatable test numbers: SplitMix64 from a seed that stands in the test. */
 typedef struct TestRandom {
     uint64_t state;
 } TestRandom;
