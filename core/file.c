@@ -93,9 +93,10 @@ Status dir_make(const char *path)
         at += strcspn(at, "/");
         const char kept = *at;
         *at = '\0';
-        /* Another process may be making the same folders: only what is there afterwards counts. */
-        if (mkdir(part, 0777) != 0 && !dir_exists(part))
-            st = FAIL(LT_E_IO, "cannot make folder '%s': '%s': %s", path, part, strerror(errno));
+        /* Another process may be making the same folders: only what is there afterwards counts. Looking has an errno of its own. */
+        const int refusal = mkdir(part, 0777) == 0 ? 0 : errno;
+        if (refusal != 0 && !dir_exists(part))
+            st = FAIL(LT_E_IO, "cannot make folder '%s': '%s': %s", path, part, strerror(refusal));
         *at = kept;
     }
     mem_free(part);

@@ -3,6 +3,7 @@
 #include "core/file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *path_in(const char *folder, const char *name, StrBuf *out)
@@ -204,6 +205,28 @@ static void test_atomic_survives_lack_of_memory(void **state)
     assert_int_equal(mem_held(), held);
 }
 
+/* The reason is the refusal's, not that of looking afterwards whether the folder is there. */
+static void test_dir_make_says_why_it_may_not(void **state)
+{
+    const char *folder = test_folder();
+    const bool root = geteuid() == 0;
+    StrBuf path;
+
+    (void)state;
+    strbuf_init(&path);
+    CHECK_OK(path_join(&path, folder, "a/b"));
+    assert_int_equal(chmod(folder, 0555), 0);
+    /* Nothing is forbidden to root. */
+    if (root)
+        assert_int_equal(seteuid(65534), 0);
+    const Status st = dir_make(path.data);
+    if (root)
+        assert_int_equal(seteuid(0), 0);
+    CHECK_FAILS(st, LT_E_IO, "/a': Permission denied");
+    chmod(folder, 0755);
+    strbuf_release(&path);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -216,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_atomic_close_without_commit_leaves_nothing),
         cmocka_unit_test(test_atomic_errors_are_io),
         cmocka_unit_test(test_atomic_survives_lack_of_memory),
+        cmocka_unit_test(test_dir_make_says_why_it_may_not),
     };
     return TEST_MAIN(tests);
 }
