@@ -5,7 +5,8 @@ cc=$1 pkg_config=$2
 shift 2
 
 missing=
-version=$($cc -dumpfullversion 2>/dev/null) || missing=" $cc"
+# Older clangs do not know the first.
+version=$($cc -dumpfullversion 2>/dev/null || $cc -dumpversion 2>/dev/null) || missing=" $cc"
 found="$cc $version"
 for library in "$@"; do
     if version=$($pkg_config --modversion "$library" 2>/dev/null); then
