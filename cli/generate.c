@@ -182,8 +182,10 @@ static void note_plan(const Generator *generator, const Model *m)
     const double mib = 1024.0 * 1024.0;
     const GeneratorPlan plan = generator_plan(generator);
 
-    log_note("memory: weights %.1f MiB, keys and values of %lld tokens %.1f MiB, a pass %.1f MiB; up to %d completions side by side",
-             (double)model_bytes(&m->cfg, m->dev, m->dtype, m->rope.n_position) / mib, (long long)plan.n_position, (double)plan.kv_bytes / mib,
+    log_note("memory: weights %.1f MiB (a second copy for decoding %.1f MiB), keys and values of %lld tokens %.1f MiB, a pass %.1f MiB; up to "
+             "%d completions side by side",
+             (double)model_bytes(&m->cfg, m->dev, m->dtype, m->rope.n_position) / mib,
+             (double)plan.packed_bytes / mib, (long long)plan.n_position, (double)plan.kv_bytes / mib,
              (double)plan.pass_bytes / mib, plan.max_rows);
 }
 

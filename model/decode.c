@@ -185,8 +185,8 @@ static Status start_run(LayerRun *run, Decoder *d, const DecodeBatch *batch)
         lay_sequence(d, &batch->sequence[i], i);
     find_groups(d, batch);
     list_choices(d, batch);
-    *run = (LayerRun){.model = m, .adapter = batch->adapter, .phase = batch->phase, .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up,
-                      .act = ws->act, .u = ws->u};
+    *run = (LayerRun){.model = m, .adapter = batch->adapter, .phase = batch->phase, .packed = batch->packed,
+                      .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up, .act = ws->act, .u = ws->u};
     TRY(device_upload(m->dev, tensor_cols(ws->id, 0, d->n_token), batch->id));
     TRY(device_upload(m->dev, tensor_cols(d->slot, 0, d->n_token), d->host_slot));
     TRY(device_upload(m->dev, tensor_rows(d->table, 0, batch->n_sequence), d->host_table));

@@ -8,6 +8,7 @@
 
 #include "model/adapter.h"
 #include "model/kvcache.h"
+#include "model/packed.h"
 #include "kernels/ops.h"
 
 /* n_token ids of one sequence, at positions past.. of it. Its pages have room for them and hold what came before. */
@@ -32,6 +33,7 @@ typedef struct DecodeBatch {
     const DecodeChoice *choice;
     int32_t n_sequence, n_choice;
     const Adapter *adapter; /* NULL: the model alone */
+    const PackedWeights *packed; /* NULL: decode from the plain weights; same bits */
 } DecodeBatch;
 
 typedef struct DecodeLimits {

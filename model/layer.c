@@ -1,19 +1,22 @@
 #include "model/layer.h"
 
 typedef struct Matrix {
-    Tensor w, bias;
+    Tensor w, bias, packed;
 } Matrix;
 
-static Matrix matrix_of(const Model *m, ParamId first, int32_t layer)
+static Matrix matrix_of(const LayerRun *run, ParamId first, int32_t layer)
 {
+    const Model *m = run->model;
+    const PackedWeights *p = run->phase == GEMM_NARROW ? run->packed : NULL;
+    const Tensor *packed = p != NULL && first != PARAM_HEAD ? &p->matrix[layer * PACKED_A_LAYER] : (Tensor[PACKED_A_LAYER]){{0}};
     const LayerWeights *w = first == PARAM_HEAD ? NULL : &m->layer[layer];
 
     switch (first) {
-    case PARAM_Q: return (Matrix){w->qkv, w->qkv_bias};
-    case PARAM_O: return (Matrix){w->o, w->o_bias};
-    case PARAM_GATE: return (Matrix){w->gate_up, w->gate_up_bias};
-    case PARAM_DOWN: return (Matrix){w->down, w->down_bias};
-    case PARAM_HEAD: return (Matrix){.w = m->head};
+    case PARAM_Q: return (Matrix){w->qkv, w->qkv_bias, packed[0]};
+    case PARAM_O: return (Matrix){w->o, w->o_bias, packed[1]};
+    case PARAM_GATE: return (Matrix){w->gate_up, w->gate_up_bias, packed[2]};
+    case PARAM_DOWN: return (Matrix){w->down, w->down_bias, packed[3]};
+    case PARAM_HEAD: return (Matrix){.w = m->head, .packed = p != NULL ? p->head : (Tensor){0}};
     default: BUG_IF(true);
     }
 }
@@ -43,9 +46,9 @@ static Status add_adapter(const LayerRun *run, Tensor y, Tensor x, const Adapter
 
 Status layer_linear(const LayerRun *run, Tensor y, Tensor x, ParamId first, int32_t layer, float beta)
 {
-    const Matrix matrix = matrix_of(run->model, first, layer);
-    const GemmArgs args = {
-        .c = y, .a = x, .b = matrix.w, .bias = matrix.bias, .op_a = GEMM_N, .op_b = GEMM_T, .beta = beta, .phase = run->phase};
+    const Matrix matrix = matrix_of(run, first, layer);
+    const GemmArgs args = {.c = y, .a = x, .b = matrix.w, .bias = matrix.bias, .op_a = GEMM_N, .op_b = GEMM_T, .beta = beta,
+                           .phase = run->phase, .packed = matrix.packed};
 
     TRY(op_gemm(run->model->dev, &args));
     return run->adapter == NULL || first == PARAM_HEAD ? LT_OK : add_adapter(run, y, x, adapter_matrix(run->adapter, first, layer));

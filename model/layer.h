@@ -7,6 +7,7 @@
 #define LETHE_MODEL_LAYER_H
 
 #include "model/adapter.h"
+#include "model/packed.h"
 #include "model/rotation.h"
 #include "kernels/ops.h"
 
@@ -18,6 +19,7 @@ typedef struct LayerRun {
     const Model *model;
     const Adapter *adapter; /* NULL: the model alone */
     GemmClass phase;
+    const PackedWeights *packed; /* for GEMM_NARROW; NULL: none */
     Rotation rotation;   /* of the tokens */
     Tensor h;            /* [N, C] normed rows */
     Tensor qkv;          /* [N, (H+2K) D] */

@@ -164,6 +164,53 @@ static void test_decode_agrees_with_double_precision(void **state)
     world_close(&w);
 }
 
+/* Decodes N tokens one by one; the log-probability of the best id behind each. */
+static void decode_all(World *w, const int32_t *id, const PackedWeights *packed, float *lp)
+{
+    KvSequence s = new_sequence(w, 2);
+
+    for (int i = 0; i < N; i++) {
+        const DecodeSequence sequence = {s.page, i, 1, i + 1};
+        const DecodeChoice choice = {0, {.top_p = 1}};
+        int32_t best;
+
+        CHECK_OK(decode_run(w->decoder, &(DecodeBatch){.phase = GEMM_NARROW, .id = &id[i], .sequence = &sequence, .choice = &choice,
+                                                       .n_sequence = 1, .n_choice = 1, .packed = packed}, &best, &lp[i]));
+    }
+    kvseq_close(&w->cache, &s);
+}
+
+static void test_packed_weights_change_no_bit(void **state)
+{
+    ModelConfig cfg = ref_model_config();
+
+    (void)state;
+    cfg.qkv_bias = true;
+    for (DType dtype = LT_F32; dtype <= LT_BF16; dtype++) {
+        PackedWeights packed = {.matrix = NULL};
+        int32_t id[N];
+        float plain[N], fast[N];
+        World w;
+
+        world_open(&w, &cfg, dtype, NULL);
+        if (packed_bytes(w.model) == 0) {
+            world_close(&w);
+            test_skip("packing does not help on this device");
+        }
+        make_ids(id, 9);
+        CHECK_OK(packed_open(&packed, w.model));
+        decode_all(&w, id, NULL, plain);
+        decode_all(&w, id, &packed, fast);
+        assert_memory_equal(fast, plain, sizeof plain);
+        /* The copy is what is read: with its head wiped, the answers change. */
+        CHECK_OK(device_fill_zero(w.dev, packed.head));
+        decode_all(&w, id, &packed, fast);
+        assert_memory_not_equal(fast, plain, sizeof plain);
+        packed_close(&packed);
+        world_close(&w);
+    }
+}
+
 /* No choice: only keys are written, and they are the ones that reading in one go writes. */
 static void test_decode_without_choices_fills_the_cache(void **state)
 {
@@ -218,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_decode_reads_as_scoring_does),
         cmocka_unit_test(test_decode_agrees_with_double_precision),
         cmocka_unit_test(test_decode_without_choices_fills_the_cache),
+        cmocka_unit_test(test_packed_weights_change_no_bit),
         cmocka_unit_test(test_decode_open_survives_lack_of_memory),
     };
 

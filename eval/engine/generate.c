@@ -43,10 +43,21 @@ static Status open_cache(Generator *g)
     return kvcache_open(&g->cache, g->model, n < INT32_MAX / KV_PAGE ? (int32_t)n : INT32_MAX / KV_PAGE);
 }
 
+/* A packed copy of the weights is worth it while it takes little of what the cache could have. */
+static Status open_packed(Generator *g)
+{
+    const size_t bytes = packed_bytes(g->model);
+    size_t free_bytes, total_bytes;
+
+    TRY(device_memory(g->model->dev, &free_bytes, &total_bytes));
+    return bytes == 0 || bytes > free_bytes / 4 ? LT_OK : packed_open(&g->packed, g->model);
+}
+
 static Status open_parts(Generator *g)
 {
     TRY(find_limits(g));
     const DecodeLimits *l = &g->limits;
+    TRY(open_packed(g));
     TRY(open_cache(g));
     TRY(decoder_open(&g->decoder, g->model, &g->cache, l));
     TRY(MEM_NEW(g->id, (size_t)l->n_token));
@@ -84,6 +95,7 @@ void generator_close(Generator *g)
     }
     decoder_close(g->decoder);
     kvcache_close(&g->cache);
+    packed_close(&g->packed);
     mem_free(g->active);
     mem_free(g->id);
     mem_free(g->sequence);
@@ -97,7 +109,7 @@ void generator_close(Generator *g)
 GeneratorPlan generator_plan(const Generator *g)
 {
     return (GeneratorPlan){.kv_bytes = (size_t)g->cache.n_page * kvcache_page_bytes(g->model), .pass_bytes = decoder_bytes(g->model, &g->limits),
-                           .n_position = (int64_t)g->cache.n_page * KV_PAGE, .max_rows = g->limits.n_sequence};
+                           .packed_bytes = g->packed.memory.bytes, .n_position = (int64_t)g->cache.n_page * KV_PAGE, .max_rows = g->limits.n_sequence};
 }
 
 const GeneratorStats *generator_stats(const Generator *g) { return &g->stats; }

@@ -31,6 +31,7 @@ typedef struct GeneratorOptions {
 /* For the printed plan. */
 typedef struct GeneratorPlan {
     size_t kv_bytes, pass_bytes;
+    size_t packed_bytes; /* of the second copy of the weights that decoding reads; 0: there is none */
     int64_t n_position; /* that the cache holds */
     int32_t max_rows;
 } GeneratorPlan;

@@ -134,7 +134,7 @@ Status read_prompts(Generator *g)
         if (g->active[i]->state == SAMPLE_READING && !add_piece(g, &pass, g->active[i]))
             break;
     const DecodeBatch batch = {.phase = GEMM_WIDE, .id = g->id, .sequence = g->sequence, .choice = g->choice, .n_sequence = pass.n_sequence,
-                               .n_choice = pass.n_choice, .adapter = g->options.adapter};
+                               .n_choice = pass.n_choice, .adapter = g->options.adapter, .packed = g->packed.matrix != NULL ? &g->packed : NULL};
     TRY(decode_run(g->decoder, &batch, g->drawn, g->lp));
     for (int32_t i = 0, at = 0; i < pass.n_sequence; i++) {
         Sample *s = g->in_pass[i];
@@ -185,7 +185,7 @@ Status decode_step(Generator *g)
     }
     const int32_t n = gather_live(g);
     const DecodeBatch batch = {.phase = GEMM_NARROW, .id = g->id, .sequence = g->sequence, .choice = g->choice, .n_sequence = n, .n_choice = n,
-                               .adapter = g->options.adapter};
+                               .adapter = g->options.adapter, .packed = g->packed.matrix != NULL ? &g->packed : NULL};
     TRY(decode_run(g->decoder, &batch, g->drawn, g->lp));
     for (int32_t i = 0; i < n; i++) {
         Sample *s = g->in_pass[i];

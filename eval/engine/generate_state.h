@@ -44,6 +44,7 @@ struct Generator {
     const Model *model;
     GeneratorOptions options;
     DecodeLimits limits;
+    PackedWeights packed; /* zero: there is none */
     KvCache cache;
     Decoder *decoder;
     Resident resident;
