@@ -85,19 +85,6 @@ static Status finish_output(void)
     return LT_OK;
 }
 
-/* The one line of an error stays one line whatever bytes a file name or a file's content brings into it. */
-static void print_failure(Status st)
-{
-    StrBuf line;
-    const char *text = status_text();
-
-    strbuf_init(&line);
-    for (const char *c = *text != '\0' ? text : status_name(st); *c != '\0'; c++)
-        strbuf_add_char(&line, (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
-    log_error("%s", strbuf_status(&line) == LT_OK ? line.data : status_name(st));
-    strbuf_release(&line);
-}
-
 int main(int argc, char **argv)
 {
     Status st;
@@ -107,6 +94,6 @@ int main(int argc, char **argv)
     if (st == LT_OK)
         st = finish_output();
     if (st != LT_OK)
-        print_failure(st);
+        log_error("%s", *status_text() != '\0' ? status_text() : status_name(st));
     return status_exit_code(st);
 }

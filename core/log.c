@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A status text with a name before it fits. */
+enum { LINE_BYTES = 8192 };
+
 static const double TERMINAL_INTERVAL_S = 0.2, PLAIN_INTERVAL_S = 30;
 
 static LogLevel log_level = LOG_NORMAL;
@@ -31,6 +34,28 @@ static void erase_progress(void)
     progress_shown = false;
 }
 
+/* Names of files and what stands in them come into messages: none may end a line early or speak to the terminal. */
+static void put_text(const char *format, va_list args)
+{
+    char text[LINE_BYTES];
+
+    if (vsnprintf(text, sizeof text, format, args) >= LINE_BYTES)
+        memcpy(text + LINE_BYTES - 4, "...", 4);
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    fputs(text, stderr);
+}
+
+static void __attribute__((format(printf, 1, 2))) put_textf(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    put_text(format, args);
+    va_end(args);
+}
+
 static void print_line(const char *label, const char *colour, const char *format, va_list args)
 {
     const bool coloured = *colour != '\0' && log_colour();
@@ -39,7 +64,7 @@ static void print_line(const char *label, const char *colour, const char *format
     erase_progress();
     fputs("lethe: ", stderr);
     fprintf(stderr, "%s%s%s", coloured ? colour : "", label, coloured ? "\033[0m" : "");
-    vfprintf(stderr, format, args);
+    put_text(format, args);
     fputc('\n', stderr);
     funlockfile(stderr);
 }
@@ -99,9 +124,9 @@ static void print_progress(const Progress *p, double now, const char *note)
         format_duration(left, sizeof left, (double)(p->total - p->done) / rate);
     flockfile(stderr);
     erase_progress();
-    fprintf(stderr, "%s: %llu/%llu (%.0f %%), %.1f items/s, %.0f tokens/s, %s left%s%s", p->what, (unsigned long long)p->done,
-            (unsigned long long)p->total, p->total > 0 ? 100.0 * (double)p->done / (double)p->total : 100.0, rate,
-            seconds > 0 ? (double)p->tokens / seconds : 0.0, left, *note != '\0' ? ", " : "", note);
+    put_textf("%s: %llu/%llu (%.0f %%), %.1f items/s, %.0f tokens/s, %s left%s%s", p->what, (unsigned long long)p->done,
+              (unsigned long long)p->total, p->total > 0 ? 100.0 * (double)p->done / (double)p->total : 100.0, rate,
+              seconds > 0 ? (double)p->tokens / seconds : 0.0, left, *note != '\0' ? ", " : "", note);
     if (is_terminal())
         progress_shown = true;
     else

@@ -8,7 +8,7 @@
 
 typedef enum LogLevel { LOG_QUIET, LOG_NORMAL } LogLevel;
 void log_set_level(LogLevel level);
-/* One line, newline added. Erases a progress line first. Silent under --quiet, except log_error. */
+/* One line, newline added; control characters are shown as "?". Erases a progress line first. Silent under --quiet, except log_error. */
 void log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
