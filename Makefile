@@ -37,7 +37,7 @@ LDFLAGS += $(filter -fsanitize=%,$(CFLAGS_$(VARIANT)))
 
 MODULES := core kernels kernels/cpu model eval eval/engine eval/tasks eval/score cli
 SOURCES := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
-HEADERS := $(foreach m,$(MODULES) tests tests/world tests/fuzz benchmarks,$(wildcard $(m)/*.h))
+HEADERS := $(foreach m,$(MODULES) tests tests/interop tests/world tests/fuzz benchmarks,$(wildcard $(m)/*.h))
 LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out cli/main.c,$(SOURCES)))
 TESTS := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c %/main.c %/libfuzzer.c,$(wildcard tests/*.c tests/*/*.c)))
