@@ -41,12 +41,15 @@ Status file_id(const char *path, FileId *out)
     return LT_OK;
 }
 
-/* Reads to the end rather than to a size asked for beforehand: pipes and /proc have none, and files grow. */
+/* Reads to the end rather than to a size asked for beforehand: pipes and /proc have none, and files grow. The size only saves moves. */
 static Status read_all(int fd, const char *path, size_t max, StrBuf *out)
 {
+    struct stat info;
     char *chunk;
     Status st;
 
+    if (fstat(fd, &info) == 0 && info.st_size > READ_BYTES && (uint64_t)info.st_size <= max)
+        strbuf_reserve(out, (size_t)info.st_size);
     TRY(MEM_NEW(chunk, READ_BYTES));
     for (;;) {
         const ssize_t got = read(fd, chunk, READ_BYTES);

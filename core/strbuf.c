@@ -46,6 +46,8 @@ static bool make_room(StrBuf *b, size_t more)
     return !b->failed;
 }
 
+void strbuf_reserve(StrBuf *b, size_t more) { make_room(b, more); }
+
 void strbuf_add(StrBuf *b, const char *data, size_t len)
 {
     if (!make_room(b, len))

@@ -35,6 +35,8 @@ typedef struct StrBuf {
 void strbuf_init(StrBuf *b);
 void strbuf_release(StrBuf *b);
 void strbuf_clear(StrBuf *b); /* len = 0, keeps the memory */
+/* Room for this many more bytes, where their number is known; trouble shows in strbuf_status. */
+void strbuf_reserve(StrBuf *b, size_t more);
 void strbuf_add(StrBuf *b, const char *data, size_t len);
 void strbuf_add_str(StrBuf *b, Str s);
 void strbuf_add_text(StrBuf *b, const char *text);

@@ -119,7 +119,7 @@ static Status open_session(Session *s)
     const ScoreOptions *o = s->options;
 
     TRY(names_make(&s->name, o->checkpoint, o->n_checkpoint, o->manifest));
-    TRY(plan_make(&s->plan, o));
+    TRY(plan_make(&s->plan, o, device_pool(s->dev)));
     if (o->show_prompts > 0)
         TRY(plan_show(&s->plan, o->show_prompts, o->json ? stderr : stdout)); /* one JSON document stays one */
     TRY(path_join(&s->log_folder, o->out, "log"));

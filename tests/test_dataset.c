@@ -429,6 +429,48 @@ static void test_open_is_quick(void **state)
     }
 }
 
+/* Whatever the threads: the same rows in the same order, and of several bad lines the first. */
+static void test_open_does_not_depend_on_threads(void **state)
+{
+    enum { N_ROW = 1000 };
+    StrBuf text;
+    Pool *pool;
+    DataSet alone, together;
+
+    (void)state;
+    CHECK_OK(pool_create(&pool, 3));
+    strbuf_init(&text);
+    for (int i = 0; i < N_ROW; i++)
+        strbuf_addf(&text, "{\"question\": \"number %d\", \"answer\": \"%d\"}\n", i, i * i);
+    const char *path = test_file(test_folder(), "rows.jsonl", text.data, text.len);
+    CHECK_OK(dataset_open(&alone, &task_gsm8k, path));
+    CHECK_OK(dataset_open_on(&together, &task_gsm8k, path, pool));
+    assert_int_equal(together.n_doc, N_ROW);
+    assert_memory_equal(&together.digest, &alone.digest, sizeof alone.digest);
+    for (size_t i = 0; i < N_ROW; i++) {
+        assert_int_equal(together.doc[i].index, i);
+        assert_ptr_equal(together.doc[i].row, json_array_get(together.rows, i));
+        check_str(together.doc[i].shot, alone.doc[i].shot.data, alone.doc[i].shot.len);
+    }
+    dataset_close(&together);
+    dataset_close(&alone);
+
+    memset(text.data + text.len - 3, 'x', 2); /* in the last row */
+    text.data[text.len / 3] = '\n'; /* and much earlier */
+    const int64_t held = mem_held();
+    size_t line = 1;
+    for (size_t i = 0; i < text.len / 3; i++)
+        line += text.data[i] == '\n';
+    char place[64];
+    snprintf(place, sizeof place, "rows.jsonl:%zu", line);
+    path = test_file(test_folder(), "rows.jsonl", text.data, text.len);
+    for (int i = 0; i < 20; i++)
+        CHECK_FAILS(dataset_open_on(&together, &task_gsm8k, path, pool), LT_E_INPUT, place);
+    assert_int_equal(mem_held(), held);
+    strbuf_release(&text);
+    pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
@@ -449,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_find_survives_failed_allocations),
         cmocka_unit_test(test_official_digests_are_recognised),
         cmocka_unit_test(test_official_is_said_of_the_task_s_own_files_only),
+        cmocka_unit_test(test_open_does_not_depend_on_threads),
         cmocka_unit_test(test_open_is_quick),
     };
     return TEST_MAIN(all);

@@ -244,7 +244,7 @@ static void score_real(const char *model, const char *data, int32_t budget, int 
     Device *dev;
 
     CHECK_OK(device_open(&dev, "cpu", n_thread));
-    CHECK_OK(plan_make(&plan, &options));
+    CHECK_OK(plan_make(&plan, &options, NULL));
     CHECK_OK(names_make(&name, &model, 1, NULL));
     CHECK_OK(subject_open(&subject, dev, &shelf, &options, &plan, name, model));
     map_init(&records->index);

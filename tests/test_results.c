@@ -54,7 +54,7 @@ static const ModelConfig *small_config(ModelConfig *cfg)
 static void scene_open(Scene *s, const char *data, int64_t limit, const char *path)
 {
     *s = (Scene){.options = {.tasks = "winogrande", .data = data, .limit = limit}, .path = path};
-    CHECK_OK(plan_make(&s->plan, &s->options));
+    CHECK_OK(plan_make(&s->plan, &s->options, NULL));
     CHECK_OK(names_make(&s->name, &s->path, 1, NULL));
     CHECK_OK(tokenizer_parse(&s->tokenizer, str_of(tokenizer_json), "tokenizer.json"));
     map_init(&s->records.index);

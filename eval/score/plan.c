@@ -1,6 +1,5 @@
 #include "eval/score/plan.h"
 
-
 #include <errno.h>
 #include <stdlib.h>
 
@@ -64,28 +63,28 @@ static Status resolve_rules(TaskPlan *t, const ScoreOptions *options)
     return LT_OK;
 }
 
-static Status open_split(DataSet *set, const TaskPlan *t, const char *split, const char *file, const char *data_folder)
+static Status open_split(DataSet *set, const TaskPlan *t, const char *split, const char *file, const char *data_folder, Pool *pool)
 {
     StrBuf path;
     Status st;
 
     strbuf_init(&path);
     TRY_GOTO(dataset_find(&path, t->task, split, data_folder, file), st, done);
-    st = dataset_open(set, t->task, path.data);
+    st = dataset_open_on(set, t->task, path.data, pool);
 done:
     strbuf_release(&path);
     return st;
 }
 
-static Status open_data(TaskPlan *t, const ScoreOptions *options)
+static Status open_data(TaskPlan *t, const ScoreOptions *options, Pool *pool)
 {
     const TaskSettings *files = &options->data_file;
     char pool_name[96];
 
     snprintf(pool_name, sizeof pool_name, "%s.%s", t->task->name, t->task->shot_split);
-    TRY(open_split(&t->scored, t, t->split, task_setting(files, t->task->name), options->data));
+    TRY(open_split(&t->scored, t, t->split, task_setting(files, t->task->name), options->data, pool));
     if (t->profile.shots > 0)
-        TRY(open_split(&t->pool, t, t->task->shot_split, task_setting(files, pool_name), options->data));
+        TRY(open_split(&t->pool, t, t->task->shot_split, task_setting(files, pool_name), options->data, pool));
     /* Drawn for every row, whatever is scored: the shots of a row depend on all draws before it. */
     return shots_draw(&t->shots, &t->scored, &t->pool, t->profile.shots, t->profile.draws_one_more, FEWSHOT_SEED);
 }
@@ -145,7 +144,7 @@ static Status list_tasks(ScorePlan *plan, const char *list)
     return plan->n_task > 0 ? LT_OK : FAIL(LT_E_USAGE, "no tasks given; --tasks %s, for example", tasks[0]->name);
 }
 
-Status plan_make(ScorePlan *plan, const ScoreOptions *options)
+Status plan_make(ScorePlan *plan, const ScoreOptions *options, Pool *pool)
 {
     Status st;
 
@@ -159,7 +158,7 @@ Status plan_make(ScorePlan *plan, const ScoreOptions *options)
     for (size_t i = 0; i < plan->n_task; i++)
         TRY_GOTO(resolve_rules(&plan->task[i], options), st, failed);
     for (size_t i = 0; i < plan->n_task; i++) {
-        TRY_GOTO(open_data(&plan->task[i], options), st, failed);
+        TRY_GOTO(open_data(&plan->task[i], options, pool), st, failed);
         TRY_GOTO(select_items(&plan->task[i], options), st, failed);
     }
     return LT_OK;

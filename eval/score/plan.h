@@ -24,8 +24,8 @@ typedef struct ScorePlan {
 } ScorePlan;
 
 /* LT_E_USAGE: no or unknown tasks, settings for tasks that are not scored, items that are not there. LT_E_UNSUPPORTED: tasks that need
- * generation. *plan is zeroed on failure. */
-Status plan_make(ScorePlan *plan, const ScoreOptions *options);
+ * generation. Reads on the threads of `pool` (NULL: alone). *plan is zeroed on failure. */
+Status plan_make(ScorePlan *plan, const ScoreOptions *options, Pool *pool);
 void plan_release(ScorePlan *plan);
 
 /* Text number `which` of a document: what is put before the model, shots and all. Appends. */

@@ -108,6 +108,11 @@ Status unpack_file(StrBuf *out, const char *path, size_t max)
         TRY_GOTO(unpack_gzip(out, packed, path, max), st, done);
     } else if (str_starts(packed, str_of(zstd_magic))) {
         TRY_GOTO(unpack_zstd(out, packed, path, max), st, done);
+    } else if (out->len == 0) {
+        strbuf_release(out);
+        *out = raw;
+        strbuf_init(&raw);
+        st = LT_OK;
     } else {
         strbuf_add_str(out, packed);
         TRY_GOTO(strbuf_status(out), st, done);
