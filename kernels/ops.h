@@ -86,8 +86,9 @@ Status op_rope(Device *dev, Tensor x, Tensor cos, Tensor sin, Tensor row, int di
 Status op_swiglu(Device *dev, Tensor y, Tensor gate_up);
 Status op_swiglu_grad(Device *dev, Tensor dgate_up, Tensor dy, Tensor gate_up);
 
-/* y = x keep / (1-p), keep drawn by Philox at counter (first_row + row, column, site) with key (seed): no stored mask; the same call
- * on dy is the gradient. In place allowed. */
+/* y = x keep / (1-p): no stored mask; the same call on dy is the gradient. In place allowed.
+ * keep is word (column mod 4) of Philox at counter (low and high half of first_row + row, column / 4, step) with key (low half of the seed, high half
+ * xor (layer << 8 | site)), as a number in [0, 1) not below p. Every step, layer and site draws its own mask; one call serves four columns. */
 typedef struct DropoutKey {
     uint64_t seed;
     uint32_t step, layer, site; /* site: which dropout of the layer */
@@ -116,7 +117,7 @@ typedef struct AttnSegment {
  * Keys are reduced in blocks of 64 inside splits of 256, both aligned to position 0 of the sequence; splits are merged in ascending
  * order by log-sum-exp: the same tree whether or not a context is shared, and the same as in op_attn_cached.
  * Rows of o outside all segments are not written. seg_dev: the same segments as I32 [S, 5] on the device.
- * dropout p on the probabilities, keyed by (key, query row, head, key row); 0 for scoring. */
+ * dropout p on the probabilities: op_dropout's draw with row = query row * H + head and column = key row; 0 for scoring. */
 typedef struct AttnArgs {
     Tensor o, lse, q, k, v;
     const AttnSegment *seg;
@@ -128,7 +129,7 @@ typedef struct AttnArgs {
 } AttnArgs;
 Status op_attn(Device *dev, const AttnArgs *args);
 
-/* dq[N, H D], dk, dv[N, K D] = ; all segments have ctx_len 0 and own_begin == q_begin. `fwd` as in the forward call, o and lse filled. */
+/* dq[N, H D], dk, dv[N, K D] = ; all segments have ctx_len 0 and own_begin == q_begin. Rows outside all segments become zero. `fwd` as in the forward call, o and lse filled. */
 typedef struct AttnGradArgs {
     AttnArgs fwd;
     Tensor dq, dk, dv, d_o;

@@ -8,6 +8,8 @@
 
 /* Rows of one pass when nobody says otherwise. TOKEN_BUDGET_CPU is where a pass stops getting faster a token (benchmarks/). */
 enum { TOKEN_BUDGET_CPU = 1024, TOKEN_BUDGET_CUDA = 16384 };
+/* The first pass takes an eighth of the budget, so that whoever watches sees an answer, or a mistake, at once. */
+enum { FIRST_PASS_SHARE = 8 };
 
 /* A group between its arrival and its delivery. Its arrays keep their memory for the next group in the slot. */
 typedef struct Held {
@@ -264,7 +266,7 @@ Status engine_run(Engine *e, GroupSource source, void *source_context, ResponseS
             break;
         TRY_GOTO(hold_group(e, &group), st, done);
         TRY_GOTO(place_group(e, sink, sink_context), st, done);
-        if (e->n_held == ENGINE_GROUPS_HELD)
+        if (e->n_held == ENGINE_GROUPS_HELD || (e->stats.passes == 0 && e->pack.n_token >= e->token_budget / FIRST_PASS_SHARE))
             TRY_GOTO(run_pass(e, sink, sink_context), st, done);
     }
     st = run_pass(e, sink, sink_context);
