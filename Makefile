@@ -144,6 +144,8 @@ soak: all $(B)/world $(B)/seeds fuzz
 	@tests/soak.sh $(B)/world build/lethe
 	@tests/fuzz/run.sh $(B)/seeds $(FUZZ_RUNS)
 
+# Passive: threads of an OpenMP peer that spin after their call would take a processor from whoever is measured next.
+bench: export OMP_WAIT_POLICY := passive
 bench: all $(BENCHMARKS:%=$(B)/%)
 	@set -e; for program in $(BENCHMARKS); do echo "== $$program"; $(B)/$$program; done
 
