@@ -23,7 +23,7 @@ static const Option score_options[] = {
      .help = "whose rules: lm-eval, lm-eval@VERSION or openllm (default lm-eval)"},
     {.name = "shots", .kind = OPTION_TEXT, .value = "N|TASK=N,...", .offset = offsetof(ScoreLine, shots),
      .help = "examples before each question (default: the task's own)"},
-    {.name = "limit", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, limit), .min = 1, .max = 0x1p31,
+    {.name = "limit", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, limit), .min = 1, .max = INT32_MAX,
      .help = "only the first N rows of each task (default: all)"},
     {.name = "items", .kind = OPTION_TEXT, .value = "TASK=FIRST-LAST,...", .offset = offsetof(ScoreLine, items),
      .help = "only these rows, from 0, with the prompts they have in the full run"},
@@ -43,7 +43,7 @@ static const Option score_options[] = {
     {.name = "fresh", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, fresh), .help = "score again what the log already holds"},
     {.name = "rehash", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, rehash), .help = "do not trust remembered file hashes"},
 
-    {.name = "max-length", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, max_length), .min = 2, .max = 0x1p31, .group = "How",
+    {.name = "max-length", .kind = OPTION_INT, .value = "N", .offset = offsetof(ScoreLine, max_length), .min = 2, .max = INT32_MAX, .group = "How",
      .help = "tokens the model may read at once; longer prompts lose their beginning (default: the model's)"},
     {.name = "merge", .kind = OPTION_FLAG, .offset = offsetof(ScoreLine, merge),
      .help = "add adapters to the weights of their base instead of applying them on top"},

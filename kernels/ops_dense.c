@@ -25,6 +25,20 @@ static Status check_gemm(const GemmArgs *g, GemmSize *size)
     return LT_OK;
 }
 
+/* Packed weights shorter than their matrix needs would be read past their end. */
+static Status check_packed(Device *dev, const GemmArgs *g)
+{
+    const size_t need = op_gemm_pack_bytes(dev, g->b, g->phase);
+
+    if (!tensor_is_set(g->packed))
+        return LT_OK;
+    if (need == 0)
+        return FAIL(LT_E_FAIL, "gemm: packed weights where this device packs nothing");
+    if ((size_t)g->packed.cols * dtype_bytes(g->packed.dtype) < need)
+        return FAIL(LT_E_FAIL, "gemm: packed has %zu bytes, expected at least %zu", (size_t)g->packed.cols * dtype_bytes(g->packed.dtype), need);
+    return LT_OK;
+}
+
 /* A sum over nothing: c = beta c + bias. */
 static Status gemm_of_nothing(Device *dev, const GemmArgs *g)
 {
@@ -61,6 +75,7 @@ Status op_gemm(Device *dev, const GemmArgs *args)
         return LT_OK;
     if (size.k == 0)
         return gemm_of_nothing(dev, &g);
+    TRY(check_packed(dev, &g));
     return dev->meter.on ? gemm_measured(dev, &g, size) : dev->table->gemm(dev, &g);
 }
 

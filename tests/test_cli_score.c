@@ -177,12 +177,32 @@ static void test_score_saves_and_stops_on_signals(void **state)
     check_stops_on(SIGTERM);
 }
 
+/* Its notes go into a pipe that nobody reads; the work is done all the same. */
+static void test_score_outlives_the_reader_of_its_notes(void **state)
+{
+    const char *binary = getenv("LETHE_BINARY"), *out = test_folder();
+    char command[20000];
+    StrBuf code;
+
+    (void)state;
+    snprintf(command, sizeof command,
+             "(sleep 0.2; '%s' score '%s' --tasks winogrande --data '%s' --out '%s' --limit 4 >'%s/table'; echo $? >'%s/code') 2>&1 | true; sleep 0.2; "
+             "while [ ! -s '%s/code' ]; do sleep 0.05; done",
+             binary != NULL ? binary : "build/release/lethe", model, data, out, out, out, out);
+    assert_int_equal(system(command), 0);
+    strbuf_init(&code);
+    CHECK_OK(file_read(path_in(out, "code"), 16, &code));
+    assert_string_equal(code.data, "0\n");
+    strbuf_release(&code);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_score_takes_the_manifest_that_inspect_prints, make_world),
         cmocka_unit_test(test_score_says_once_that_weights_lost_bits),
         cmocka_unit_test(test_score_saves_and_stops_on_signals),
+        cmocka_unit_test(test_score_outlives_the_reader_of_its_notes),
     };
     return TEST_MAIN(tests);
 }

@@ -34,6 +34,8 @@ static void test_op_gemm_refuses_what_does_not_fit(void **state)
     CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "beta is 0.5");
     g = good, g.a.stride = 5;
     CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a has row stride 5");
+    g = good, g.phase = GEMM_NARROW, g.packed = tensor_of(x, LT_F32, 1, 1);
+    CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, op_gemm_pack_bytes(dev, g.b, GEMM_NARROW) > 0 ? "packed has 4 bytes, expected" : "packs nothing");
     g = good, g.a.data = NULL;
     CHECK_FAILS(op_gemm(dev, &g), LT_E_FAIL, "gemm: a [4, 6] has no memory");
     device_close(dev);
