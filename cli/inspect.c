@@ -193,16 +193,14 @@ static Status describe(json_t *out, Arena *arena, const char *argument, const ch
 static Status inspect_run(void *options, const char *const *argument, size_t n_argument, const char *command_line)
 {
     const InspectOptions *o = options;
+    (void)command_line;
+    if (o->manifest)
+        return o->common.json ? FAIL(LT_E_USAGE, "--json and --manifest exclude each other") : inspect_manifest(argument, n_argument);
     json_t *root = json_object(), *all = json_array();
     Arena arena;
     Status st;
 
-    (void)command_line;
     arena_init(&arena);
-    if (o->manifest) {
-        st = o->common.json ? FAIL(LT_E_USAGE, "--json and --manifest exclude each other") : inspect_manifest(argument, n_argument);
-        goto done;
-    }
     TRY_GOTO(json_put(root, "checkpoints", all), st, done);
     for (size_t i = 0; i < n_argument; i++) {
         json_t *one = json_object();
