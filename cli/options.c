@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include "core/nearest.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -40,7 +42,7 @@ static Status unknown_option(const Verb *verb, Str name)
         names[n++] = o->name;
     for (const Option *o = common_options; o->name != NULL && n < MOST; o++)
         names[n++] = o->name;
-    const char *near = options_nearest(name, names);
+    const char *near = nearest_name(name, names);
     if (near != NULL)
         return FAIL(LT_E_USAGE, "unknown option '--" STR_FORMAT "' of 'lethe %s': did you mean '--%s'?", STR_ARG(name), verb->name, near);
     return FAIL(LT_E_USAGE, "unknown option '--" STR_FORMAT "' of 'lethe %s': 'lethe help %s' lists its options", STR_ARG(name), verb->name,
@@ -101,7 +103,7 @@ static Status set_choice(const Option *o, void *field, const char *value)
     strbuf_init(&all);
     for (int i = 0; o->choices[i] != NULL; i++)
         strbuf_addf(&all, "%s%s", i == 0 ? "" : o->choices[i + 1] != NULL ? ", " : " or ", o->choices[i]);
-    const char *near = options_nearest(str_of(value), o->choices);
+    const char *near = nearest_name(str_of(value), o->choices);
     st = strbuf_status(&all);
     if (st == LT_OK && near != NULL)
         st = FAIL(LT_E_USAGE, "option '--%s': expected %s, found '%s': did you mean '%s'?", o->name, all.data, value, near);

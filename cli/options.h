@@ -63,7 +63,5 @@ void option_list_release(OptionList *list);
 Status options_help(const Verb *verb, StrBuf *out);
 /* Text in lines of at most 80 columns, continued under column `indent`; the cursor stands at column `at`. */
 void options_wrap(StrBuf *out, const char *text, size_t indent, size_t at);
-/* Nearest of `names` by edit distance, or NULL if none is near. */
-const char *options_nearest(Str word, const char *const *names);
 
 #endif

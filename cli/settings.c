@@ -34,9 +34,10 @@ void settings_release(TaskSettings *settings)
 
 static Status check_task(const char *option, Str task)
 {
-    if (task_find(task) != NULL)
-        return LT_OK;
-    return FAIL(LT_E_USAGE, "option '--%s': unknown task '" STR_FORMAT "': did you mean '%s'?", option, STR_ARG(task), task_nearest(task));
+    const Task *unused;
+    const Status st = task_get(&unused, task);
+
+    return st == LT_OK ? LT_OK : status_wrap(st, "option '--%s'", option);
 }
 
 /* Digits only, and few enough of them to be a count of rows. */

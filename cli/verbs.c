@@ -1,5 +1,7 @@
 #include "cli/verbs.h"
 
+#include "core/nearest.h"
+
 const Verb *const verbs[] = {&verb_score, &verb_inspect, &verb_tokenize, &verb_forward, &verb_generate, &verb_merge, &verb_tasks, &verb_help, NULL};
 
 Status verb_find(const Verb **out, const char *name)
@@ -16,7 +18,7 @@ Status verb_find(const Verb **out, const char *name)
         BUG_IF(n == MOST);
         names[n++] = (*v)->name;
     }
-    const char *near = options_nearest(str_of(name), names);
+    const char *near = nearest_name(str_of(name), names);
     if (near != NULL)
         return FAIL(LT_E_USAGE, "unknown verb '%s': did you mean '%s'?", name, near);
     return FAIL(LT_E_USAGE, "unknown verb '%s': 'lethe help' lists them", name);

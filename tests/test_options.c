@@ -1,5 +1,7 @@
 #include "tests/check.h"
 
+#include "core/nearest.h"
+
 #include "cli/options.h"
 
 static const char *const size_choices[] = {"small", "medium", "large", NULL};
@@ -209,7 +211,7 @@ static void test_nearest_counts_edits(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *near = options_nearest(str_of(cases[i].word), names);
+        const char *near = nearest_name(str_of(cases[i].word), names);
         if (cases[i].nearest == NULL)
             assert_null(near);
         else

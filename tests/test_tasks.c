@@ -232,15 +232,19 @@ static void test_registry_finds_and_suggests(void **state)
     assert_ptr_equal(task_find(str_of("winogrande")), &task_winogrande);
     assert_null(task_find(str_of("winogrand")));
     assert_null(task_find(str_of("")));
-    assert_string_equal(task_nearest(str_of("winogrand")), "winogrande");
-    assert_string_equal(task_nearest(str_of("hella_swag")), "hellaswag");
-    assert_string_equal(task_nearest(str_of("arc-challenge")), "arc_challenge");
-    assert_string_equal(task_nearest(str_of("gsm")), "gsm8k");
+    const Task *task;
+    CHECK_OK(task_get(&task, str_of("gsm8k")));
+    assert_ptr_equal(task, &task_gsm8k);
+    CHECK_FAILS(task_get(&task, str_of("winogrand")), LT_E_USAGE, "unknown task 'winogrand': did you mean 'winogrande'?");
+    CHECK_FAILS(task_get(&task, str_of("hella_swag")), LT_E_USAGE, "did you mean 'hellaswag'?");
+    CHECK_FAILS(task_get(&task, str_of("arc-challenge")), LT_E_USAGE, "did you mean 'arc_challenge'?");
+    CHECK_FAILS(task_get(&task, str_of("gsm")), LT_E_USAGE, "did you mean 'gsm8k'?");
+    CHECK_FAILS(task_get(&task, str_of("zzz")), LT_E_USAGE, "unknown task 'zzz': 'lethe tasks' lists them"); /* nothing is near */
     StrBuf lengthy;
     strbuf_init(&lengthy);
     for (int i = 0; i < 5000; i++)
         strbuf_add_char(&lengthy, 'g');
-    assert_non_null(task_nearest(strbuf_str(&lengthy)));
+    CHECK_FAILS(task_get(&task, strbuf_str(&lengthy)), LT_E_USAGE, "unknown task 'ggg");
     strbuf_release(&lengthy);
     for (size_t i = 0; tasks[i] != NULL; i++) {
         assert_ptr_equal(task_find(str_of(tasks[i]->name)), tasks[i]);

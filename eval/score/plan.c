@@ -116,9 +116,7 @@ static Status select_items(TaskPlan *t, const ScoreOptions *options)
 
 static Status find_task(const Task **out, Str name, const ScorePlan *plan)
 {
-    *out = task_find(name);
-    if (*out == NULL)
-        return FAIL(LT_E_USAGE, "unknown task '" STR_FORMAT "'; did you mean '%s'?", STR_ARG(name), task_nearest(name));
+    TRY(task_get(out, name));
     if ((*out)->kind != TASK_CHOICE)
         return FAIL(LT_E_UNSUPPORTED, "task '%s' needs generated text, which is not available yet", (*out)->name);
     for (size_t i = 0; i < plan->n_task; i++)

@@ -53,7 +53,7 @@ extern const Task task_hellaswag, task_arc_challenge, task_winogrande, task_gsm8
 extern const Task *const tasks[];
 /* NULL if there is none of that name. */
 const Task *task_find(Str name);
-/* The nearest name, for messages; never NULL. */
-const char *task_nearest(Str name);
+/* The same, but LT_E_USAGE with the nearest name, if any is near. */
+Status task_get(const Task **out, Str name);
 
 #endif

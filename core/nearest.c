@@ -1,4 +1,4 @@
-#include "cli/options.h"
+#include "core/nearest.h"
 
 /* Words longer than this are no typing errors of any name we have. */
 enum { WORD_MAX = 48 };
@@ -35,7 +35,7 @@ static size_t edit_distance(Str a, Str b)
     return row[a.len % 3][b.len];
 }
 
-const char *options_nearest(Str word, const char *const *names)
+const char *nearest_name(Str word, const char *const *names)
 {
     const char *best = NULL;
     size_t best_distance = SIZE_MAX;
