@@ -47,7 +47,7 @@ typedef struct Backend {
 
     /* attention */
     Status (*attn)(Device *dev, const AttnArgs *args);
-    Status (*attn_grad)(Device *dev, const AttnGradArgs *args);
+    Status (*attn_grad)(Device *dev, const AttnGradArgs *args); /* dq, dk, dv are zero already */
     Status (*kv_write)(Device *dev, Tensor k_pages, Tensor v_pages, Tensor k, Tensor v, Tensor slot);
     Status (*attn_cached)(Device *dev, const AttnCachedArgs *args);
 

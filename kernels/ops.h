@@ -117,7 +117,8 @@ typedef struct AttnSegment {
  * Keys are reduced in blocks of 64 inside splits of 256, both aligned to position 0 of the sequence; splits are merged in ascending
  * order by log-sum-exp: the same tree whether or not a context is shared, and the same as in op_attn_cached.
  * Rows of o outside all segments are not written. seg_dev: the same segments as I32 [S, 5] on the device.
- * dropout p on the probabilities: op_dropout's draw with row = query row * H + head and column = key row; 0 for scoring. */
+ * dropout p on the probabilities, after the mass and lse: op_dropout's draw with row = query row * H + head, first_row counting H for each query row
+ * before this call's, and column = the key's position in its sequence: a rank draws what one process would. 0 for scoring. */
 typedef struct AttnArgs {
     Tensor o, lse, q, k, v;
     const AttnSegment *seg;
@@ -129,7 +130,8 @@ typedef struct AttnArgs {
 } AttnArgs;
 Status op_attn(Device *dev, const AttnArgs *args);
 
-/* dq[N, H D], dk, dv[N, K D] = ; all segments have ctx_len 0 and own_begin == q_begin. Rows outside all segments become zero. `fwd` as in the forward call, o and lse filled. */
+/* dq[N, H D], dk, dv[M, K D] = ; all segments have ctx_len 0 and own_begin == q_begin, and no row lies in two of them. Rows outside all segments become
+ * zero. `fwd` as in the forward call, o and lse filled. */
 typedef struct AttnGradArgs {
     AttnArgs fwd;
     Tensor dq, dk, dv, d_o;

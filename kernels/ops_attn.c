@@ -73,6 +73,9 @@ Status op_attn_grad(Device *dev, const AttnGradArgs *args)
     for (int32_t i = 0; i < f->n_seg; i++)
         if (f->seg[i].ctx_len != 0 || f->seg[i].own_begin != f->seg[i].q_begin)
             return FAIL(LT_E_FAIL, "attn_grad: segment %d shares a context, which has no gradient", i);
+    TRY(device_fill_zero(dev, args->dq));
+    TRY(device_fill_zero(dev, args->dk));
+    TRY(device_fill_zero(dev, args->dv));
     return f->n_seg == 0 || is_empty(f->q) ? LT_OK : dev->table->attn_grad(dev, args);
 }
 
