@@ -79,7 +79,7 @@ struct Device {
     GemmMeter meter;
 };
 
-/* The backends of this build; device.c lists them. */
-extern const Backend backend_cpu;
+/* The backends; device.c lists those of this build. */
+extern const Backend backend_cpu, backend_cuda;
 
 #endif

@@ -3,12 +3,28 @@
 #include "core/mem.h"
 #include "kernels/backend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { N_MARK = 8 };
 
-/* The backends of this build, best first: what "auto" tries. */
-static const Backend *const BACKEND[] = {&backend_cpu};
+typedef struct Entry {
+    const char *name;
+    const Backend *table;
+    const char *class_name; /* NULL: the backend names the class */
+} Entry;
+
+/* The backends of this build, best first: what "auto" tries, down to the CPU. The simulator is asked for by name only; its results are its own, so
+ * its class is. */
+static const Entry BACKEND[] = {
+#ifdef LETHE_CUDA
+    {"cuda", &backend_cuda, NULL},
+#endif
+    {"cpu", &backend_cpu, NULL},
+#ifdef LETHE_CUDASIM
+    {"cudasim", &backend_cuda, "cudasim"},
+#endif
+};
 enum { N_BACKEND = sizeof BACKEND / sizeof *BACKEND };
 
 /* Names we know of, so that one which is missing from this build is told from a typing error. */
@@ -18,15 +34,15 @@ static bool name_is_known(const char *name, size_t len)
 }
 
 /* "name" or "name:index"; index is what follows the colon, NULL without one. */
-static Status find_backend(const char *name, const Backend **table, const char **index)
+static Status find_backend(const char *name, const Entry **entry, const char **index)
 {
     const char *colon = strchr(name, ':');
     const size_t len = colon == NULL ? strlen(name) : (size_t)(colon - name);
 
     *index = colon == NULL ? NULL : colon + 1;
     for (int i = 0; i < N_BACKEND; i++)
-        if (strlen(BACKEND[i]->name) == len && memcmp(BACKEND[i]->name, name, len) == 0) {
-            *table = BACKEND[i];
+        if (strlen(BACKEND[i].name) == len && memcmp(BACKEND[i].name, name, len) == 0) {
+            *entry = &BACKEND[i];
             return LT_OK;
         }
     if (name_is_known(name, len))
@@ -34,15 +50,17 @@ static Status find_backend(const char *name, const Backend **table, const char *
     return FAIL(LT_E_USAGE, "unknown device '%s', expected cpu, cuda, cuda:N or auto", name);
 }
 
-static Status open_backend(Device **out, const Backend *table, const char *index, int n_thread)
+static Status open_backend(Device **out, const Entry *entry, const char *index, int n_thread)
 {
     Device *dev;
     Status st;
 
     TRY(MEM_NEW(dev, 1));
-    dev->table = table;
+    dev->table = entry->table;
     TRY_GOTO(pool_create(&dev->pool, n_thread), st, fail);
-    TRY_GOTO(table->open(dev, index, pool_threads(dev->pool)), st, fail);
+    TRY_GOTO(entry->table->open(dev, index, pool_threads(dev->pool)), st, fail);
+    if (entry->class_name != NULL)
+        snprintf(dev->class_name, sizeof dev->class_name, "%s", entry->class_name);
     *out = dev;
     return LT_OK;
 fail:
@@ -53,21 +71,21 @@ fail:
 
 Status device_open(Device **out, const char *name, int n_thread)
 {
-    const Backend *table = NULL;
+    const Entry *entry = NULL;
     const char *index = NULL;
 
     if (n_thread < 0)
         return FAIL(LT_E_USAGE, "%d threads asked for, expected 0 (all processors) or more", n_thread);
     if (strcmp(name, "auto") != 0) {
-        TRY(find_backend(name, &table, &index));
-        return open_backend(out, table, index, n_thread);
+        TRY(find_backend(name, &entry, &index));
+        return open_backend(out, entry, index, n_thread);
     }
-    for (int i = 0; i < N_BACKEND - 1; i++) {
-        if (open_backend(out, BACKEND[i], NULL, n_thread) == LT_OK)
+    for (entry = BACKEND; entry->table != &backend_cpu; entry++) {
+        if (open_backend(out, entry, NULL, n_thread) == LT_OK)
             return LT_OK;
         status_clear(); /* no such device here: the next one will do */
     }
-    return open_backend(out, BACKEND[N_BACKEND - 1], NULL, n_thread);
+    return open_backend(out, entry, NULL, n_thread);
 }
 
 void device_close(Device *dev)

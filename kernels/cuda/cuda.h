@@ -5,15 +5,18 @@
 #include "kernels/cuda/port.h"
 #include "kernels/cuda/slots.h"
 
+enum { CUDA_MARKS = 8, CUDA_SLICES = 16, CUDA_SLICE_BYTES = 1 << 20 };
+
 typedef struct CudaDevice {
     int ordinal;
     int compute;           /* 90 for sm_90 */
     int n_sm;              /* multiprocessors */
     size_t shared_max;     /* bytes of shared memory that one block may ask for */
     cudaStream_t stream;   /* every op of the device runs here, in order */
-    cudaEvent_t mark[8];
-    void *staging;         /* pinned host memory for transfers */
-    size_t staging_bytes;
+    cudaEvent_t mark[CUDA_MARKS];
+    void *staging;         /* pinned host memory for transfers, a ring of CUDA_SLICES slices: transfer.h */
+    cudaEvent_t slice_done[CUDA_SLICES];
+    int next_slice;
     void *workspace;       /* see cuda_workspace */
     size_t workspace_bytes;
     bool capturing;        /* a graph is being recorded: nothing may wait, allocate or copy from pageable memory */

@@ -1,0 +1,19 @@
+/* The table of the CUDA backend, in the order of backend.h. */
+#include "kernels/cuda/slots.h"
+
+const Backend backend_cuda = {
+    .name = "cuda",
+
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .copy = cuda_copy,
+    .fill_zero = cuda_fill_zero,
+    .sync = cuda_sync,
+    .memory = cuda_memory,
+    .mark = cuda_mark,
+    .elapsed = cuda_elapsed,
+};
