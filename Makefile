@@ -5,6 +5,10 @@
 # make fuzz       libFuzzer targets in build/fuzz/
 # make install PREFIX=/usr/local                             make clean
 #
+# CUDA_HOME=...: which CUDA to build the GPU backend with (default: /usr/local/cuda, else where nvcc is; empty: none)
+# CUDA_ARCH=all: kernels for sm_80, sm_90 and sm_100 instead of sm_90 and what a driver compiles for others
+# make cuda-report: registers, shared memory and spills of every kernel
+#
 # VARIANT=release|asan|race|canary|fuzz: how to compile; everything of a variant lies in build/<variant>/.
 
 VARIANT ?= release
@@ -39,6 +43,26 @@ MODULES := core kernels kernels/cpu model eval eval/engine eval/tasks eval/score
 SOURCES := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
 HEADERS := $(foreach m,$(MODULES) tests tests/interop tests/world tests/fuzz benchmarks,$(wildcard $(m)/*.h))
 LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out cli/main.c,$(SOURCES)))
+
+# The GPU backend, in release builds on a machine with CUDA. The runtime is linked in and looks for the driver when a device is opened; the
+# libraries are opened then too (kernels/cuda/libraries.c). So the program starts where there is neither.
+CUDA_HOME ?= $(firstword $(wildcard /usr/local/cuda) $(patsubst %/bin/nvcc,%,$(shell command -v nvcc 2>/dev/null)))
+NVCC := $(if $(filter release,$(VARIANT)),$(if $(CUDA_HOME),$(wildcard $(CUDA_HOME)/bin/nvcc)))
+CUDA_KERNELS := $(wildcard kernels/cuda/*.cu)
+CUDA_SOURCES := $(wildcard kernels/cuda/*.c)
+ifeq ($(CUDA_ARCH),all)
+GENCODE := $(foreach sm,80 90 100,-gencode arch=compute_$(sm),code=sm_$(sm))
+else
+GENCODE := -gencode arch=compute_90,code=sm_90 -gencode arch=compute_80,code=compute_80
+endif
+# -fmad=false: a product and a sum are fused where the source says fmaf, and nowhere else, as on the CPU.
+NVCCFLAGS += -std=c++17 -O3 -fmad=false -I. -D_GNU_SOURCE -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror,-fno-exceptions,-fno-rtti
+ifneq ($(NVCC),)
+$(B)/kernels/device.o: CPPFLAGS += -DLETHE_CUDA
+$(B)/kernels/cuda/%.o: CPPFLAGS += -isystem $(CUDA_HOME)/include
+LIB_OBJECTS += $(CUDA_SOURCES:%.c=$(B)/%.o) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o)
+LDLIBS += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt
+endif
 TESTS := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c %/main.c %/libfuzzer.c,$(wildcard tests/*.c tests/*/*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -50,11 +74,11 @@ RACE_TESTS := $(filter test_pool test_engine test_invariance test_tokenizer_batc
 # A make of its own for what follows an installation, since the library flags above are read once; on all processors unless told otherwise.
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all found deps pocket test check layers headers sizes asan race canary soak fuzz bench install clean tests
+.PHONY: all found deps pocket test check layers headers sizes asan race canary soak fuzz bench install clean tests cuda-report
 all: found build/lethe
 
 found:
-	@tools/found.sh '$(CC)' '$(PKG_CONFIG)' $(LIBRARIES)
+	@tools/found.sh '$(CC)' '$(PKG_CONFIG)' '$(NVCC)' '$(GENCODE)' $(LIBRARIES)
 
 build/lethe: $(B)/lethe
 	@mkdir -p build && cp -f $< $@
@@ -70,6 +94,14 @@ $(B)/liblethe.a: $(LIB_OBJECTS)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) $(GENCODE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+# device.c lists the backends of the build, so it is compiled anew when CUDA comes or goes.
+$(shell mkdir -p $(B) && { echo '$(NVCC)' | cmp -s - $(B)/nvcc || echo '$(NVCC)' >$(B)/nvcc; })
+$(B)/kernels/device.o: $(B)/nvcc
 
 # An archive too, so that a test links only the helpers it uses and may stand in for the modules that the others need.
 $(B)/libtest.a: $(TEST_HELPERS)
@@ -110,6 +142,9 @@ test: deps
 	@tests/run.sh $(VARIANT)
 
 check: layers headers sizes asan race canary
+
+cuda-report: $(B)/liblethe.a
+	@tools/cuda_report.sh '$(NVCC)' $(CUDA_KERNELS:%.cu=$(B)/%.cu.o)
 
 layers:
 	@tests/check_layers.sh --self-test

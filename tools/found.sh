@@ -1,8 +1,9 @@
 #!/bin/bash
-# tools/found.sh CC PKG_CONFIG LIBRARY...: prints what this build is made with; fails with one line if something is missing.
+# tools/found.sh CC PKG_CONFIG NVCC GENCODE LIBRARY...: prints what this build is made with; fails with one line if something is missing.
+# NVCC: empty where this build has no GPU backend. GENCODE: the options that name its targets.
 set -u
-cc=$1 pkg_config=$2
-shift 2
+cc=$1 pkg_config=$2 nvcc=$3 gencode=$4
+shift 4
 
 missing=
 # Older clangs do not know the first.
@@ -26,4 +27,9 @@ if [ -n "$missing" ]; then
     exit 1
 fi
 echo "found: $found"
-echo "CUDA: no CUDA backend in this build yet"
+if [ -n "$nvcc" ]; then
+    version=$($nvcc --version | sed -nE 's/.*release ([0-9.]+).*/\1/p')
+    echo "CUDA: nvcc $version, kernels for $(grep -oE 'code=[a-z0-9_]+' <<<"$gencode" | cut -d= -f2 | paste -sd ' ')"
+else
+    echo "CUDA: no nvcc (CUDA_HOME, /usr/local/cuda, PATH): a build for the CPU only"
+fi
