@@ -76,6 +76,13 @@ void check_str(Str got, const char *want, size_t want_len)
     fail();
 }
 
+const char *test_device(void)
+{
+    const char *name = getenv("LETHE_TEST_DEVICE");
+
+    return name != NULL ? name : "cpu";
+}
+
 void test_skip(const char *reason)
 {
     print_message("SKIP: %s\n", reason);

@@ -27,6 +27,8 @@ void check_str(Str got, const char *want, size_t want_len);
 
 /* LETHE_TEST_DATA/relative (default ../shared/relative). Skips the running test with a reason if it is not there. The result stays valid. */
 const char *test_data(const char *relative);
+/* The device that tests of models run on: LETHE_TEST_DEVICE, "cpu" where it is not set. */
+const char *test_device(void);
 /* Ends the running test as skipped; prints the reason. */
 void test_skip(const char *reason) __attribute__((noreturn));
 /* A fresh folder under $TMPDIR, removed with all it holds when the program ends. The result stays valid. */

@@ -9,12 +9,18 @@
 
 enum { GUARD_BYTES = 256, GUARD = 0xfd, POISON = 0xff }; /* all ones are a NaN in every float type */
 
-const char *const BOX_LEVELS[4] = {"generic", "avx2", "avx512", "avx512-bf16"};
+const char *const BOX_LEVELS[N_BOX_LEVEL] = {"generic", "avx2", "avx512", "avx512-bf16", "cuda"};
 
 Device *box_device(const char *level, int n_thread)
 {
     Device *dev;
 
+    if (strcmp(level, "cuda") == 0) {
+        if (strcmp(test_device(), "cpu") == 0)
+            return NULL;
+        CHECK_OK(device_open(&dev, test_device(), n_thread));
+        return dev;
+    }
     setenv("LETHE_CPU", level, 1);
     CHECK_OK(device_open(&dev, "cpu", n_thread));
     unsetenv("LETHE_CPU");

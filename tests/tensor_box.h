@@ -5,8 +5,10 @@
 #include "kernels/ops.h"
 #include "tests/check.h"
 
-/* Opens the CPU at a level with n_thread threads; NULL where this machine does not reach the level (it would be a lower one again). */
-extern const char *const BOX_LEVELS[4];
+/* Opens the CPU at a level with n_thread threads, or for "cuda" the device that LETHE_TEST_DEVICE names; NULL where this machine does not reach
+ * the level (it would be a lower one again) or no other device is to be tested. */
+enum { N_BOX_LEVEL = 5 };
+extern const char *const BOX_LEVELS[N_BOX_LEVEL];
 Device *box_device(const char *level, int n_thread);
 
 /* The same matrix on the device (t, row padding and guards included) and on the host (v, rows x cols, as the device's dtype holds it). */

@@ -102,7 +102,7 @@ static void test_attn_matches_reference(void **state)
     char what[96];
 
     (void)state;
-    for (int level = 0; level < 3; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         for (size_t s = 0; dev != NULL && s < sizeof shape / sizeof *shape; s++) {
@@ -177,7 +177,7 @@ static void test_attn_shared_context_changes_no_bit(void **state)
     static const Shape shape[] = {{4, 1, 16, 0}, {2, 2, 32, 0}, {7, 1, 12, 0}, {4, 2, 16, 20}, {2, 1, 16, 64}, {1, 1, 16, 90}, {2, 2, 16, 270}};
 
     (void)state;
-    for (int level = 0; level < 3; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         for (size_t s = 0; dev != NULL && s < sizeof shape / sizeof *shape; s++)
@@ -198,7 +198,7 @@ static void test_attn_threads_and_order_change_no_bit(void **state)
     (void)state;
     for (int i = 0; i < N_MIXED; i++)
         reversed[i] = MIXED[N_MIXED - 1 - i];
-    for (int level = 0; level < 3; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev[3] = {box_device(BOX_LEVELS[level], 1), box_device(BOX_LEVELS[level], 2), box_device(BOX_LEVELS[level], 4)};
 
         if (dev[0] == NULL)
@@ -226,7 +226,7 @@ static void test_attn_hidden_keys_do_not_leak(void **state)
     const Shape shape = {4, 2, 16, 30};
 
     (void)state;
-    for (int level = 0; level < 3; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 1);
 
         if (dev == NULL)
@@ -263,7 +263,7 @@ static void test_attn_survives_large_scores(void **state)
     const Shape shape = {2, 1, 8, 0};
 
     (void)state;
-    for (int level = 0; level < 3; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 1);
 
         if (dev == NULL)

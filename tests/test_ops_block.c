@@ -15,7 +15,7 @@ static const DType ACTIVATION[] = {LT_F32, LT_BF16, LT_F16};
 /* Runs one check per level that this machine has. */
 static void at_all_levels(void (*check)(Device *dev))
 {
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         if (dev != NULL)
@@ -416,7 +416,7 @@ static void check_company(Device *dev, DType dtype, int64_t at)
 static void test_rows_do_not_depend_on_company_or_threads(void **state)
 {
     (void)state;
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         for (int threads = 1; threads <= 4; threads *= 2) {
             Device *dev = box_device(BOX_LEVELS[level], threads);
 

@@ -163,7 +163,7 @@ static void test_attn_cached_has_the_bits_of_flat_attention(void **state)
     static const Shape shape[] = {{8, 2, 16, 0}, {1, 1, 32, 0}, {4, 1, 8, 100}, {2, 2, 24, 300}};
 
     (void)state;
-    for (int level = 0; level < 3; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         for (int threads = 1; threads <= 4; threads *= 4) {
             Device *dev = box_device(BOX_LEVELS[level], threads);
 

@@ -16,7 +16,7 @@ static const DType TRAIN[] = {LT_F32, LT_BF16};
 /* Runs a check per level that this machine has, on one thread and on three. */
 static void at_all_levels(void (*check)(Device *one, Device *three))
 {
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *one = box_device(BOX_LEVELS[level], 1), *three = box_device(BOX_LEVELS[level], 3);
 
         if (one != NULL)

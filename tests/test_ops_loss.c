@@ -14,7 +14,7 @@ enum { N_SIZE = sizeof SIZES / sizeof *SIZES };
 
 static void at_all_levels(void (*check)(Device *dev))
 {
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         if (dev != NULL)
@@ -126,7 +126,7 @@ static void test_logprob_does_not_depend_on_company_or_threads(void **state)
     int32_t row[2 * ROWS], target[2 * ROWS];
 
     (void)state;
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev[3] = {box_device(BOX_LEVELS[level], 1), box_device(BOX_LEVELS[level], 2), box_device(BOX_LEVELS[level], 4)};
         TestRandom r = {3};
 

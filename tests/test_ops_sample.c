@@ -101,7 +101,7 @@ static void test_sample_draws_what_its_number_says(void **state)
     static const int64_t size[] = {1, 2, 17, 511, 513, 5000};
 
     (void)state;
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         for (size_t s = 0; dev != NULL && s < sizeof size / sizeof *size; s++) {
