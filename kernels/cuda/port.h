@@ -31,6 +31,13 @@ struct alignas(16) Pack16 {
     uint32_t word[4];
 };
 
+/* Before a loop of constant length over an array that has to stay in registers. */
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif
+
 #ifdef __CUDACC__
 
 /* T name[n] in shared memory: a pointer to n elements for the whole block, whatever they held before. n is a constant. No sizeof(name). */
