@@ -3,21 +3,31 @@
 #include "model/layer.h"
 #include "model/workspace.h"
 
+/* What a pass is told, on the device and, in the same order, on the host: one transfer takes it over. */
+typedef struct DecodeInput {
+    Tensor block; /* I32, all of it */
+    Tensor id, slot; /* I32 [1, N]: the tokens, and where their keys go */
+    Tensor row;      /* I32 [1, rows that choices name] */
+    Tensor table;    /* I32 [S, P] */
+    Tensor segment;  /* I32 [S, 4] */
+    Tensor group;    /* I32 [S, 3] */
+    Tensor params;   /* I32 [choices, 6] */
+    int32_t *host;
+    int32_t *host_id, *host_slot, *host_row, *host_table;
+    CachedSegment *host_segment;
+    PrefixGroup *host_group;
+    SampleParams *host_params;
+} DecodeInput;
+
 struct Decoder {
     const Model *model;
     KvCache *cache;
     DecodeLimits limits;
     Workspace *ws;
     TensorArena memory;
-    Tensor slot;    /* I32 [1, N] where the tokens' keys go */
-    Tensor table;   /* I32 [S, P] */
-    Tensor segment; /* I32 [S, 4] */
-    Tensor group;   /* I32 [S, 3] */
-    Tensor params;  /* I32 [choices, 6] */
-    int32_t *host_position, *host_length, *host_slot, *host_table, *host_row;
-    CachedSegment *host_segment;
-    PrefixGroup *host_group;
-    SampleParams *host_params;
+    DecodeInput in;
+    Tensor drawn; /* I32 [2, choices]: ids, and under them the bits of their log-probabilities */
+    int32_t *host_position, *host_length, *host_drawn;
     int32_t n_token, n_group, n_row; /* of the pass */
 };
 
@@ -28,15 +38,40 @@ static BatchLimits workspace_limits(const DecodeLimits *l)
     return (BatchLimits){.n_token = l->n_token, .n_segment = 1, .n_pair = l->n_choice, .max_rank = l->max_rank};
 }
 
+/* The next rows x cols words of the block; `at` is moved on. */
+static Tensor cut(const DecodeInput *in, size_t *at, int64_t rows, int64_t cols, int32_t **host)
+{
+    int32_t *data = in->block.data;
+    const Tensor t = tensor_of(data == NULL ? NULL : data + *at, LT_I32, rows, cols);
+
+    *host = in->host == NULL ? NULL : in->host + *at;
+    *at += (size_t)(rows * cols);
+    return t;
+}
+
+/* The parts of the block; how many words they are. While the block is not there yet it only counts. */
+static size_t cut_input(DecodeInput *in, const DecodeLimits *l)
+{
+    int32_t *segment, *group, *params;
+    size_t at = 0;
+
+    in->id = cut(in, &at, 1, l->n_token, &in->host_id);
+    in->slot = cut(in, &at, 1, l->n_token, &in->host_slot);
+    in->row = cut(in, &at, 1, l->n_choice, &in->host_row);
+    in->table = cut(in, &at, l->n_sequence, l->n_page, &in->host_table);
+    in->segment = cut(in, &at, l->n_sequence, sizeof(CachedSegment) / sizeof(int32_t), &segment);
+    in->group = cut(in, &at, l->n_sequence, sizeof(PrefixGroup) / sizeof(int32_t), &group);
+    in->params = cut(in, &at, l->n_choice, sizeof(SampleParams) / sizeof(int32_t), &params);
+    in->host_segment = (CachedSegment *)segment;
+    in->host_group = (PrefixGroup *)group;
+    in->host_params = (SampleParams *)(void *)params;
+    return at;
+}
+
 static Status carve(Decoder *d, TensorArena *a)
 {
-    const DecodeLimits *l = &d->limits;
-
-    TRY(tensor_arena_take(a, &d->slot, LT_I32, 1, l->n_token));
-    TRY(tensor_arena_take(a, &d->table, LT_I32, l->n_sequence, l->n_page));
-    TRY(tensor_arena_take(a, &d->segment, LT_I32, l->n_sequence, 4));
-    TRY(tensor_arena_take(a, &d->group, LT_I32, l->n_sequence, 3));
-    return tensor_arena_take(a, &d->params, LT_I32, l->n_choice, 6);
+    TRY(tensor_arena_take(a, &d->in.block, LT_I32, 1, (int64_t)cut_input(&(DecodeInput){0}, &d->limits)));
+    return tensor_arena_take(a, &d->drawn, LT_I32, 2, d->limits.n_choice);
 }
 
 static Status plan_own(const Model *m, const DecodeLimits *limits, size_t *bytes)
@@ -62,7 +97,7 @@ static Status open_parts(Decoder *d)
 {
     const DecodeLimits *l = &d->limits;
     const BatchLimits ws = workspace_limits(l);
-    const size_t n_token = (size_t)l->n_token, n_sequence = (size_t)l->n_sequence;
+    const size_t n_token = (size_t)l->n_token;
     size_t bytes;
 
     TRY(workspace_open(&d->ws, d->model, &ws));
@@ -71,12 +106,10 @@ static Status open_parts(Decoder *d)
     TRY(carve(d, &d->memory));
     TRY(MEM_NEW(d->host_position, n_token));
     TRY(MEM_NEW(d->host_length, n_token));
-    TRY(MEM_NEW(d->host_slot, n_token));
-    TRY(MEM_NEW(d->host_table, n_sequence * (size_t)l->n_page));
-    TRY(MEM_NEW(d->host_row, (size_t)l->n_choice));
-    TRY(MEM_NEW(d->host_segment, n_sequence));
-    TRY(MEM_NEW(d->host_group, n_sequence));
-    return MEM_NEW(d->host_params, (size_t)l->n_choice);
+    TRY(MEM_NEW(d->host_drawn, 2 * (size_t)l->n_choice));
+    TRY(MEM_NEW(d->in.host, (size_t)d->in.block.cols));
+    cut_input(&d->in, l);
+    return LT_OK;
 }
 
 Status decoder_open(Decoder **out, const Model *model, KvCache *cache, const DecodeLimits *limits)
@@ -103,12 +136,8 @@ void decoder_close(Decoder *d)
     tensor_arena_close(&d->memory);
     mem_free(d->host_position);
     mem_free(d->host_length);
-    mem_free(d->host_slot);
-    mem_free(d->host_table);
-    mem_free(d->host_row);
-    mem_free(d->host_segment);
-    mem_free(d->host_group);
-    mem_free(d->host_params);
+    mem_free(d->host_drawn);
+    mem_free(d->in.host);
     mem_free(d);
 }
 
@@ -121,12 +150,12 @@ static void lay_sequence(Decoder *d, const DecodeSequence *s, int32_t index)
     const int32_t n_page = n_page_of(s);
 
     BUG_IF(n_page > d->limits.n_page || d->n_token + s->n_token > d->limits.n_token);
-    memcpy(d->host_table + (size_t)index * (size_t)d->limits.n_page, s->page, (size_t)n_page * sizeof *s->page);
-    d->host_segment[index] = (CachedSegment){d->n_token, s->n_token, s->past, index};
+    memcpy(d->in.host_table + (size_t)index * (size_t)d->limits.n_page, s->page, (size_t)n_page * sizeof *s->page);
+    d->in.host_segment[index] = (CachedSegment){d->n_token, s->n_token, s->past, index};
     for (int32_t i = s->past; i < s->past + s->n_token; i++, d->n_token++) {
         d->host_position[d->n_token] = i;
         d->host_length[d->n_token] = s->length;
-        d->host_slot[d->n_token] = s->page[i / KV_PAGE] * KV_PAGE + i % KV_PAGE;
+        d->in.host_slot[d->n_token] = s->page[i / KV_PAGE] * KV_PAGE + i % KV_PAGE;
     }
 }
 
@@ -157,7 +186,7 @@ static void find_groups(Decoder *d, const DecodeBatch *batch)
             prefix = common;
         }
         if (next > first + 1)
-            d->host_group[d->n_group++] = (PrefixGroup){first, next - first, prefix};
+            d->in.host_group[d->n_group++] = (PrefixGroup){first, next - first, prefix};
     }
 }
 
@@ -169,8 +198,8 @@ static void list_choices(Decoder *d, const DecodeBatch *batch)
 
         BUG_IF(row < 0 || row >= d->n_token || (i > 0 && row < batch->choice[i - 1].row));
         if (i == 0 || row != batch->choice[i - 1].row)
-            d->host_row[d->n_row++] = row;
-        d->host_params[i] = batch->choice[i].params;
+            d->in.host_row[d->n_row++] = row;
+        d->in.host_params[i] = batch->choice[i].params;
     }
 }
 
@@ -187,13 +216,8 @@ static Status start_run(LayerRun *run, Decoder *d, const DecodeBatch *batch)
     list_choices(d, batch);
     *run = (LayerRun){.model = m, .adapter = batch->adapter, .phase = batch->phase, .packed = batch->packed,
                       .h = ws->h, .qkv = ws->qkv, .gate_up = ws->gate_up, .act = ws->act, .u = ws->u};
-    TRY(device_upload(m->dev, tensor_cols(ws->id, 0, d->n_token), batch->id));
-    TRY(device_upload(m->dev, tensor_cols(d->slot, 0, d->n_token), d->host_slot));
-    TRY(device_upload(m->dev, tensor_rows(d->table, 0, batch->n_sequence), d->host_table));
-    TRY(device_upload(m->dev, tensor_rows(d->segment, 0, batch->n_sequence), d->host_segment));
-    TRY(device_upload(m->dev, tensor_rows(d->group, 0, d->n_group), d->host_group));
-    TRY(device_upload(m->dev, tensor_cols(ws->row, 0, d->n_row), d->host_row));
-    TRY(device_upload(m->dev, tensor_rows(d->params, 0, batch->n_choice), d->host_params));
+    memcpy(d->in.host_id, batch->id, (size_t)d->n_token * sizeof *batch->id);
+    TRY(device_upload(m->dev, d->in.block, d->in.host));
     return rotation_set(&ws->rotation, m, d->host_position, d->host_length, d->n_token, &run->rotation);
 }
 
@@ -202,7 +226,7 @@ static Status start_run(LayerRun *run, Decoder *d, const DecodeBatch *batch)
 static Status write_keys(const LayerRun *run, Decoder *d, int32_t layer, Tensor x, LayerQkv *qkv)
 {
     TRY(layer_qkv(run, layer, x, qkv));
-    return op_kv_write(d->model->dev, d->cache->k[layer], d->cache->v[layer], qkv->k, qkv->v, tensor_cols(d->slot, 0, d->n_token));
+    return op_kv_write(d->model->dev, d->cache->k[layer], d->cache->v[layer], qkv->k, qkv->v, tensor_cols(d->in.slot, 0, d->n_token));
 }
 
 static Status attention(const LayerRun *run, Decoder *d, int32_t layer, int32_t n_sequence, Tensor o, Tensor x)
@@ -216,11 +240,11 @@ static Status attention(const LayerRun *run, Decoder *d, int32_t layer, int32_t 
         .q = qkv.q,
         .k_pages = d->cache->k[layer],
         .v_pages = d->cache->v[layer],
-        .table = tensor_rows(d->table, 0, n_sequence),
-        .seg = d->host_segment,
-        .seg_dev = tensor_rows(d->segment, 0, n_sequence),
-        .group = d->host_group,
-        .group_dev = tensor_rows(d->group, 0, d->n_group),
+        .table = tensor_rows(d->in.table, 0, n_sequence),
+        .seg = d->in.host_segment,
+        .seg_dev = tensor_rows(d->in.segment, 0, n_sequence),
+        .group = d->in.host_group,
+        .group_dev = tensor_rows(d->in.group, 0, d->n_group),
         .n_seg = n_sequence,
         .n_group = d->n_group,
         .n_head = (int32_t)cfg->num_attention_heads,
@@ -239,10 +263,10 @@ static Status run_layers(const LayerRun *run, Decoder *d, int32_t n_sequence, Te
     const int32_t last = (int32_t)m->cfg.num_hidden_layers - 1;
     Workspace *ws = d->ws;
     const Tensor x = tensor_rows(ws->x, 0, d->n_token), o = tensor_rows(ws->o, 0, d->n_token);
-    const Tensor row = tensor_cols(ws->row, 0, d->n_row), x_last = tensor_rows(ws->x_last, 0, d->n_row);
+    const Tensor row = tensor_cols(d->in.row, 0, d->n_row), x_last = tensor_rows(ws->x_last, 0, d->n_row);
     const Tensor o_last = tensor_rows(ws->o_last, 0, d->n_row);
 
-    TRY(op_embed(m->dev, x, m->embed, tensor_cols(ws->id, 0, d->n_token)));
+    TRY(op_embed(m->dev, x, m->embed, tensor_cols(d->in.id, 0, d->n_token)));
     for (int32_t layer = 0; layer < last; layer++) {
         TRY(attention(run, d, layer, n_sequence, o, x));
         TRY(layer_finish(run, layer, x, o));
@@ -260,20 +284,21 @@ static Status run_layers(const LayerRun *run, Decoder *d, int32_t n_sequence, Te
  * several times. */
 static Status draw_rows(Decoder *d, const DecodeBatch *batch, Tensor logits, int64_t from, int32_t *next)
 {
-    const Workspace *ws = d->ws;
+    const Tensor id = tensor_rows(d->drawn, 0, 1), bits = tensor_rows(d->drawn, 1, 1);
+    const Tensor lp = tensor_of(bits.data, LT_F32, 1, bits.cols);
     int32_t first = *next;
     int64_t row = 0;
 
     while (row < logits.rows) {
         int32_t n = 1;
 
-        while (first + n < batch->n_choice && row + n < logits.rows && batch->choice[first + n].row == d->host_row[from + row + n])
+        while (first + n < batch->n_choice && row + n < logits.rows && batch->choice[first + n].row == d->in.host_row[from + row + n])
             n++;
-        TRY(op_sample(d->model->dev, tensor_cols(ws->best, first, n), tensor_cols(ws->lp, first, n), tensor_rows(logits, row, n),
-                      tensor_rows(d->params, first, n)));
+        TRY(op_sample(d->model->dev, tensor_cols(id, first, n), tensor_cols(lp, first, n), tensor_rows(logits, row, n),
+                      tensor_rows(d->in.params, first, n)));
         first += n;
         row += n - 1;
-        if (first == batch->n_choice || batch->choice[first].row != d->host_row[from + row])
+        if (first == batch->n_choice || batch->choice[first].row != d->in.host_row[from + row])
             row++;
     }
     *next = first;
@@ -297,6 +322,8 @@ Status decode_run(Decoder *d, const DecodeBatch *batch, int32_t *id, float *lp)
         TRY(layer_logits(&run, logits, tensor_rows(h, from, n)));
         TRY(draw_rows(d, batch, logits, from, &next));
     }
-    TRY(device_download(d->model->dev, id, tensor_cols(ws->best, 0, batch->n_choice)));
-    return device_download(d->model->dev, lp, tensor_cols(ws->lp, 0, batch->n_choice));
+    TRY(device_download(d->model->dev, d->host_drawn, tensor_cols(d->drawn, 0, batch->n_choice)));
+    memcpy(id, d->host_drawn, (size_t)batch->n_choice * sizeof *id);
+    memcpy(lp, d->host_drawn + batch->n_choice, (size_t)batch->n_choice * sizeof *lp);
+    return LT_OK;
 }
