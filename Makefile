@@ -10,6 +10,7 @@
 # make cuda-report: registers, shared memory and spills of every kernel
 #
 # VARIANT=release|asan|race|canary|fuzz: how to compile; everything of a variant lies in build/<variant>/.
+# VARIANT=sim|sim-asan|sim-race: with the GPU backend, its kernels run on the CPU by tests/cudasim (device "cudasim").
 
 VARIANT ?= release
 CLANG ?= clang
@@ -34,6 +35,9 @@ CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefin
 CFLAGS_race := -O1 -g -fsanitize=thread
 # A planted error that breaks "no result depends on the batch": test_invariance has to notice. It leaves the way it replaces unused.
 CFLAGS_canary := -O2 -g -DLETHE_CANARY_SPLIT_K -Wno-unused-function
+CFLAGS_sim := -O2 -g
+CFLAGS_sim-asan := $(CFLAGS_asan)
+CFLAGS_sim-race := -O2 -g
 # Warnings are read where gcc gives them.
 CFLAGS_fuzz := -w -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS += -std=c11 $(WARNINGS) -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
@@ -64,7 +68,20 @@ $(B)/kernels/cuda/%.o: CPPFLAGS += -isystem $(CUDA_HOME)/include
 LIB_OBJECTS += $(CUDA_SOURCES:%.c=$(B)/%.o) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o)
 LDLIBS += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt
 endif
-TESTS := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+TESTS := $(filter-out test_cudasim,$(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
+
+# The same kernels for the CPU: C++ without its library, and like nvcc's, nothing fused that is not written so.
+SIM := $(filter sim%,$(VARIANT))
+SIM_TESTS := $(filter test_backend test_device test_gemm test_ops_%,$(TESTS)) test_cudasim
+ifneq ($(SIM),)
+CXXFLAGS += -std=c++17 -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas -fno-exceptions -fno-rtti -fno-threadsafe-statics \
+	-ffp-contract=off -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
+$(B)/kernels/device.o: CPPFLAGS += -DLETHE_CUDASIM
+$(B)/kernels/cuda/%.o $(B)/tests/cudasim/%.o: CPPFLAGS := -Itests/cudasim/include $(CPPFLAGS)
+LIB_OBJECTS += $(CUDA_SOURCES:%.c=$(B)/%.o) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o) $(B)/tests/cudasim/switch.o \
+	$(patsubst %,$(B)/%.o,$(wildcard tests/cudasim/*.cpp tests/cudasim/*.cu))
+TESTS := $(SIM_TESTS)
+endif
 TEST_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/test_%.c %/main.c %/libfuzzer.c,$(wildcard tests/*.c tests/*/*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHMARKS := $(patsubst %.c,%,$(wildcard benchmarks/bench_*.c))
@@ -75,7 +92,7 @@ RACE_TESTS := $(filter test_pool test_engine test_invariance test_tokenizer_batc
 # A make of its own for what follows an installation, since the library flags above are read once; on all processors unless told otherwise.
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all found deps pocket test check layers headers sizes asan race canary soak fuzz bench install clean tests cuda-report
+.PHONY: all found deps pocket test check layers headers sizes asan race canary soak fuzz bench install clean tests names cuda-report
 all: found build/lethe
 
 found:
@@ -96,9 +113,21 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+ifneq ($(SIM),)
+$(B)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ -x c++ $<
+$(B)/%.cpp.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(B)/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) -c -o $@ $<
+else
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) $(GENCODE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+endif
 
 # device.c lists the backends of the build, so it is compiled anew when CUDA comes or goes.
 $(shell mkdir -p $(B) && { echo '$(NVCC)' | cmp -s - $(B)/nvcc || echo '$(NVCC)' >$(B)/nvcc; })
@@ -110,6 +139,8 @@ $(B)/libtest.a: $(TEST_HELPERS)
 	@ar rcs $@ $^
 
 tests: $(TESTS:%=$(B)/tests/%) $(B)/lethe
+names:
+	@echo $(TESTS)
 $(B)/tests/%: $(B)/tests/%.o $(B)/libtest.a $(B)/liblethe.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LDLIBS) $(LDLIBS)
 $(B)/benchmarks/%: $(B)/benchmarks/%.o $(BENCH_HELPERS) $(B)/liblethe.a

@@ -26,12 +26,10 @@ export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$PWD/tests/leak_suppressions.tx
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-suppressions=$PWD/tests/race_suppressions.txt:halt_on_error=1}
 
-if [ $# -eq 0 ]; then
-    for source in tests/test_*.c; do
-        name=${source#tests/}
-        set -- "$@" "${name%.c}"
-    done
-fi
+# The simulated GPU, in the variants that have it.
+case $variant in sim*) export LETHE_TEST_DEVICE=cudasim ;; esac
+
+[ $# -eq 0 ] && set -- $(make -s --no-print-directory "VARIANT=$variant" names)
 
 # cmocka's lines up to its summary (which lists the failed ones again); a SKIP line holds the reason of the skip that follows it.
 count_lines() {
