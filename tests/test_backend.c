@@ -84,7 +84,7 @@ static const Slot SLOT[] = {
     OP(rope, FILLED),
     OP(swiglu, FILLED),
     OP(swiglu_grad, FILLED),
-    OP(dropout, EMPTY),
+    OP(dropout, FILLED),
     OP(axpy, FILLED),
     OP(sub, FILLED),
     OP(scale, FILLED),

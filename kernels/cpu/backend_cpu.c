@@ -32,6 +32,7 @@ const Backend backend_cpu = {
     .rope = cpu_rope,
     .swiglu = cpu_swiglu,
     .swiglu_grad = cpu_swiglu_grad,
+    .dropout = cpu_dropout,
     .axpy = cpu_axpy,
     .sub = cpu_sub,
     .scale = cpu_scale,
