@@ -22,6 +22,11 @@ typedef struct Backend {
     Status (*memory)(Device *dev, size_t *free_bytes, size_t *total_bytes);
     Status (*mark)(Device *dev, int slot);
     Status (*elapsed)(Device *dev, int from, int to, double *seconds);
+    /* recording; a backend that cannot leaves all four out */
+    Status (*record_begin)(Device *dev);
+    Status (*record_end)(Device *dev, Status recorded, DeviceRecord **out);
+    Status (*replay)(Device *dev, DeviceRecord *record);
+    void (*record_free)(Device *dev, DeviceRecord *record);
 
     /* dense */
     Status (*gemm)(Device *dev, const GemmArgs *args);

@@ -145,3 +145,21 @@ Status device_elapsed(Device *dev, int from, int to, double *seconds)
     BUG_IF(from < 0 || from >= N_MARK || to < 0 || to >= N_MARK);
     return dev->table->elapsed(dev, from, to, seconds);
 }
+
+bool device_can_record(const Device *dev) { return dev->table->record_begin != NULL; }
+
+Status device_record_begin(Device *dev)
+{
+    if (!device_can_record(dev))
+        return FAIL(LT_E_UNSUPPORTED, "the %s backend cannot record what is called", dev->table->name);
+    return dev->table->record_begin(dev);
+}
+
+Status device_record_end(Device *dev, Status recorded, DeviceRecord **out) { return dev->table->record_end(dev, recorded, out); }
+Status device_replay(Device *dev, DeviceRecord *record) { return dev->table->replay(dev, record); }
+
+void device_record_free(Device *dev, DeviceRecord *record)
+{
+    if (record != NULL)
+        dev->table->record_free(dev, record);
+}

@@ -34,6 +34,18 @@ Status device_memory(Device *dev, size_t *free_bytes, size_t *total_bytes);
 Status device_mark(Device *dev, int slot /* 0..7 */);
 Status device_elapsed(Device *dev, int from, int to, double *seconds);
 
+/* Recording: what is called between begin and end is written down, not done; device_replay does all of it, again and again, for the cost of one
+ * call. Ops keep the tensors they were given, so whoever replays changes what lies in them. No transfer, allocation or wait may come in between,
+ * and every op has run once before (it may want a larger workspace the first time): else begin..end fails and records nothing.
+ * Where the backend cannot record (the CPU, where a call costs nothing) device_record_begin is LT_E_UNSUPPORTED; ask first. */
+typedef struct DeviceRecord DeviceRecord;
+bool device_can_record(const Device *dev);
+Status device_record_begin(Device *dev);
+/* Ends the recording in any case. recorded: how the calls in between went; unless LT_OK nothing is kept and the same comes back. */
+Status device_record_end(Device *dev, Status recorded, DeviceRecord **out);
+Status device_replay(Device *dev, DeviceRecord *record);
+void device_record_free(Device *dev, DeviceRecord *record);
+
 /* Share of time in GEMM since the last reset, for benchmarks: seconds inside op_gemm, and its floating-point operations.
  * Off (zeros) unless switched on. */
 typedef struct GemmMeter {

@@ -57,6 +57,7 @@ static Status door_qr(Device *dev) { return op_qr(dev, none, none, none); }
 
 #define OP(slot, presence) {#slot, offsetof(Backend, slot), presence, door_##slot}
 #define OTHER(slot) {#slot, offsetof(Backend, slot), FILLED, NULL}
+#define RECORDS(slot) {#slot, offsetof(Backend, slot), EMPTY, NULL} /* only what can record has these */
 
 static const Slot SLOT[] = {
     OTHER(open),
@@ -71,6 +72,10 @@ static const Slot SLOT[] = {
     OTHER(memory),
     OTHER(mark),
     OTHER(elapsed),
+    RECORDS(record_begin),
+    RECORDS(record_end),
+    RECORDS(replay),
+    RECORDS(record_free),
     OP(gemm, FILLED),
     OTHER(gemm_pack_bytes),
     OP(gemm_pack, FILLED),
@@ -139,10 +144,12 @@ static void test_backend_empty_slots_answer_unsupported(void **state)
     (void)state;
     CHECK_OK(device_open(&dev, "cpu", 1));
     for (int i = 0; i < N_SLOT; i++)
-        if (SLOT[i].presence == EMPTY) {
+        if (SLOT[i].presence == EMPTY && SLOT[i].door != NULL) {
             snprintf(text, sizeof text, "the cpu backend has no kernel for %s", SLOT[i].name);
             CHECK_FAILS(SLOT[i].door(dev), LT_E_UNSUPPORTED, text);
         }
+    assert_false(device_can_record(dev));
+    CHECK_FAILS(device_record_begin(dev), LT_E_UNSUPPORTED, "the cpu backend cannot record");
     device_close(dev);
 }
 

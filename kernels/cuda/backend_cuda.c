@@ -16,4 +16,8 @@ const Backend backend_cuda = {
     .memory = cuda_memory,
     .mark = cuda_mark,
     .elapsed = cuda_elapsed,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .record_free = cuda_record_free,
 };

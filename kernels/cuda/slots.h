@@ -20,6 +20,10 @@ Status cuda_sync(Device *dev);
 Status cuda_memory(Device *dev, size_t *free_bytes, size_t *total_bytes);
 Status cuda_mark(Device *dev, int slot);
 Status cuda_elapsed(Device *dev, int from, int to, double *seconds);
+Status cuda_record_begin(Device *dev);
+Status cuda_record_end(Device *dev, Status recorded, DeviceRecord **out);
+Status cuda_replay(Device *dev, DeviceRecord *record);
+void cuda_record_free(Device *dev, DeviceRecord *record);
 
 /* Op slots, in the order of backend.h. */
 Status cuda_gemm(Device *dev, const GemmArgs *args);
