@@ -25,7 +25,9 @@ B := build/$(VARIANT)
 
 LIBRARIES := jansson libpcre2-8 libutf8proc libcrypto zlib libzstd
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wdouble-promotion -fno-common
-CPPFLAGS += -I. -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
+# Opened at run time by who decomposes a matrix (kernels/cpu/lapack.h); the build takes its prototypes.
+OPENED := openblas
+CPPFLAGS += -I. -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) $(OPENED) 2>/dev/null)
 LDLIBS += $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null) -ldnnl -lgomp -lpthread -lm
 TEST_LDLIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
@@ -96,7 +98,7 @@ AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAG
 all: found build/lethe
 
 found:
-	@tools/found.sh '$(CC)' '$(PKG_CONFIG)' '$(NVCC)' '$(GENCODE)' $(LIBRARIES)
+	@tools/found.sh '$(CC)' '$(PKG_CONFIG)' '$(NVCC)' '$(GENCODE)' $(LIBRARIES) $(OPENED)
 
 build/lethe: $(B)/lethe
 	@mkdir -p build && cp -f $< $@

@@ -67,11 +67,11 @@ typedef struct Backend {
     Status (*adamw)(Device *dev, const OptimArgs *args);
     Status (*lion)(Device *dev, const OptimArgs *args);
 
-    /* decompositions */
+    /* decompositions: of a finite matrix that is not empty. The front door looks at a before and checks the result after, and makes op_svd_topk of gemm,
+     * qr and svd. gram_values: ascending and unclamped, as they come. */
     Status (*gram_values)(Device *dev, double *lambda, Tensor a);
     Status (*svd_values)(Device *dev, double *sigma, Tensor a);
     Status (*svd)(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a);
-    Status (*svd_topk)(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a, const TopkArgs *args);
     Status (*qr)(Device *dev, Tensor q, Tensor r, Tensor a);
 } Backend;
 

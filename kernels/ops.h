@@ -213,21 +213,34 @@ Status op_lion(Device *dev, const OptimArgs *args);
 
 /* ---- decompositions ----------------------------------------------------------------------------------------------------- */
 
-/* A[m,n] is F64 or F32 on the device; results F64 in host memory unless said. Did not converge or fails its check (trace, residual): LT_E_NUMERIC.
- * q = min(m, n). Values descend. */
-/* Eigenvalues of the smaller Gram matrix, F64: squares of the singular values, q of them, never negative. a is kept. */
+/* a[m,n] is F64 or F32, any stride; q = min(m, n). Values come back as F64 in host memory, descending. Each call waits for the device.
+ * - An element that is no finite number, or squares whose sum leaves the range of F64: LT_E_NUMERIC, naming the element.
+ * - Every result is checked before it is given: sums of squares against that of a's elements; factors against a, and for orthogonality, by products with
+ *   a few fixed vectors of signs. No convergence or a failed check: LT_E_NUMERIC, and the destinations hold nothing of use. (Why the bounds are
+ *   what they are: kernels/linalg_check.h.)
+ * - Bits do not depend on the number of threads: work is shared out in tiles of fixed size, and a library's call has one thread. Small
+ *   matrices therefore go faster side by side, each on a device of its own.
+ * - Memory beyond a and the results: what an op says, and a few vectors. */
+
+/* Eigenvalues of the smaller of a aT and aT a, in F64: the squares of the singular values, q of them, never negative, each within about
+ * 1e-14 of the largest. a is kept. Memory: q^2 F64. */
 Status op_gram_values(Device *dev, double *lambda, Tensor a);
-/* Singular values by a direct method. a is destroyed. */
+/* Singular values by a direct method in a's dtype, small ones included. a is destroyed. Slower than the Gram matrix, several times. */
 Status op_svd_values(Device *dev, double *sigma, Tensor a);
-/* Full economy SVD: u[m,q], vt[q,n] in a's dtype on the device. a is destroyed. */
+/* Full economy SVD: u[m,q], vt[q,n] in a's dtype, apart from a and from one another. a is destroyed. Memory: about 8 q^2 elements of a's dtype. */
 Status op_svd(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a);
-/* Randomised top k (Halko et al. 2011): u[m,k], vt[k,n]. a is kept. */
+/* The largest k singular values and vectors, randomised (Halko, Martinsson and Tropp 2011, algorithms 4.4 and 5.1): u[m,k], vt[k,n] in a's dtype. a is kept.
+ * With l = min(k + oversample, q): orthonormal q[m,l] from a times a Gaussian matrix, made better by `power_iterations` rounds of aT and a, each followed by a
+ * QR; then the SVD of qT a. Exact to rounding where a has rank <= l; else sigma never exceeds the true value and u diag(sigma) vt is as near to a as the values behind the l-th allow.
+ * Gaussian: four columns 4 j.. of row i come from Philox at counter (i, j, 0, 0) with the halves of the seed as key, two from words 0 and 1, two from words 2
+ * and 3, by Box and Muller. Memory: about (m + 2 n) l elements. */
 typedef struct TopkArgs {
     int32_t k, oversample, power_iterations;
     uint64_t seed;
 } TopkArgs;
 Status op_svd_topk(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a, const TopkArgs *args);
-/* a[m,r] = q[m,r] r[r,r], m >= r. a is destroyed (q may be a). */
+/* a[m,n] = q[m,n] r[n,n], m >= n: q's columns orthonormal, r upper triangular with zeros below and a diagonal that is nowhere negative (so both
+ * are unique where a has full rank). a is destroyed; q may be a. */
 Status op_qr(Device *dev, Tensor q, Tensor r, Tensor a);
 
 #endif

@@ -52,7 +52,6 @@ static Status door_lion(Device *dev) { return op_lion(dev, &(OptimArgs){0}); }
 static Status door_gram_values(Device *dev) { return op_gram_values(dev, NULL, none); }
 static Status door_svd_values(Device *dev) { return op_svd_values(dev, NULL, none); }
 static Status door_svd(Device *dev) { return op_svd(dev, none, NULL, none, none); }
-static Status door_svd_topk(Device *dev) { return op_svd_topk(dev, none, NULL, none, none, &(TopkArgs){0}); }
 static Status door_qr(Device *dev) { return op_qr(dev, none, none, none); }
 
 #define OP(slot, presence) {#slot, offsetof(Backend, slot), presence, door_##slot}
@@ -105,11 +104,10 @@ static const Slot SLOT[] = {
     OP(sumsq, FILLED),
     OP(adamw, EMPTY),
     OP(lion, EMPTY),
-    OP(gram_values, EMPTY),
-    OP(svd_values, EMPTY),
-    OP(svd, EMPTY),
-    OP(svd_topk, EMPTY),
-    OP(qr, EMPTY),
+    OP(gram_values, FILLED),
+    OP(svd_values, FILLED),
+    OP(svd, FILLED),
+    OP(qr, FILLED),
 };
 enum { N_SLOT = sizeof SLOT / sizeof *SLOT };
 

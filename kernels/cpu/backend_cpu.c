@@ -48,4 +48,9 @@ const Backend backend_cpu = {
     .sample = cpu_sample,
 
     .sumsq = cpu_sumsq,
+
+    .gram_values = cpu_gram_values,
+    .svd_values = cpu_svd_values,
+    .svd = cpu_svd,
+    .qr = cpu_qr,
 };

@@ -37,6 +37,7 @@ typedef struct CpuDevice {
     int n_thread;
     CpuScratch *scratch;     /* [n_thread] */
     struct GemmState *gemm;  /* kernels/cpu/gemm.h */
+    struct Lapack *lapack;   /* kernels/cpu/lapack.h; opened by its first use */
     double mark[8];          /* seconds, for device_elapsed */
 } CpuDevice;
 
@@ -102,7 +103,6 @@ Status cpu_lion(Device *dev, const OptimArgs *args);
 Status cpu_gram_values(Device *dev, double *lambda, Tensor a);
 Status cpu_svd_values(Device *dev, double *sigma, Tensor a);
 Status cpu_svd(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a);
-Status cpu_svd_topk(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a, const TopkArgs *args);
 Status cpu_qr(Device *dev, Tensor q, Tensor r, Tensor a);
 
 #endif

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/lapack.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,7 @@ void cpu_close(Device *dev)
 {
     CpuDevice *cpu = cpu_of(dev);
 
+    lapack_close(cpu->lapack);
     gemm_close(cpu->gemm);
     for (int i = 0; i < cpu->n_thread; i++)
         mem_free(cpu->scratch[i].block);

@@ -63,7 +63,6 @@ Status cuda_lion(Device *dev, const OptimArgs *args);
 Status cuda_gram_values(Device *dev, double *lambda, Tensor a);
 Status cuda_svd_values(Device *dev, double *sigma, Tensor a);
 Status cuda_svd(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a);
-Status cuda_svd_topk(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a, const TopkArgs *args);
 Status cuda_qr(Device *dev, Tensor q, Tensor r, Tensor a);
 
 #ifdef __cplusplus
