@@ -1,19 +1,5 @@
 /* Attention over packed sequences with shared contexts: attn_core.h cut into tasks of (segment, queries, kv head). */
-#include "core/mem.h"
 #include "kernels/cpu/attn_core.h"
-
-typedef struct AttnTask {
-    int32_t segment, first, count, kv_head; /* queries first..first+count-1 of the segment */
-} AttnTask;
-
-typedef struct AttnRun AttnRun;
-struct AttnRun {
-    const AttnArgs *args;
-    Device *dev;
-    const AttnTask *task;
-    size_t work_bytes;
-    void (*compute)(const AttnRun *run, const AttnTask *task, AttnWork *w);
-};
 
 /* A segment's keys: its context's, then its own. */
 static void key_rows(int64_t *row, const void *source, int begin, int end)
@@ -38,47 +24,35 @@ SIMD_INLINE void store(const AttnArgs *a, const AttnTask *t, const AttnWork *w)
     }
 }
 
-SIMD_INLINE void compute(const AttnRun *run, const AttnTask *t, AttnWork *w, const CpuLevel level)
+SIMD_INLINE void compute(const AttnArgs *a, const AttnTask *t, void *block, const CpuLevel level)
 {
-    const AttnArgs *a = run->args;
     const AttnSegment *s = &a->seg[t->segment];
-    const int64_t head = (int64_t)t->kv_head * w->group;
-    const AttnKeys keys = {a->k, a->v, (int64_t)t->kv_head * w->head_size, key_rows, s};
-
-    w->n_query = t->count;
-    w->window = a->window;
-    for (int i = 0; i < t->count; i++) {
-        w->position[i] = s->ctx_len + t->first + i;
-        attn_load_query(w, i, a->q, (int64_t)s->q_begin + t->first + i, head * w->head_size, a->scale);
-    }
-    attn_sums_reset(&w->split, t->count * w->group, w->width);
-    attn_sums_reset(&w->total, t->count * w->group, w->width);
-    attn_walk(w, &keys, 0, w->position[t->count - 1] + 1, level);
-    store(a, t, w);
-}
-
-static void compute_generic(const AttnRun *run, const AttnTask *task, AttnWork *w) { compute(run, task, w, CPU_GENERIC); }
-TARGET_AVX2 static void compute_avx2(const AttnRun *run, const AttnTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX2); }
-TARGET_AVX512 static void compute_avx512(const AttnRun *run, const AttnTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX512); }
-
-static Status run_task(void *context, int64_t index, int thread)
-{
-    const AttnRun *run = context;
-    const AttnArgs *a = run->args;
-    void *block = cpu_scratch(run->dev, thread, run->work_bytes);
+    const int64_t head = (int64_t)t->kv_head * (a->n_head / a->n_kv_head), row = (int64_t)s->q_begin + t->first;
+    const AttnKeys keys = {a->k, a->v, (int64_t)t->kv_head * a->head_size, key_rows, s};
     AttnWork w;
 
-    if (block == NULL)
-        return LT_E_NOMEM;
     attn_work_carve(&w, block, a->n_head / a->n_kv_head, a->head_size);
-    run->compute(run, &run->task[index], &w);
-    return LT_OK;
+    w.n_query = t->count;
+    w.window = a->window;
+    w.drop = (AttnDrop){&a->key, a->dropout, row * a->n_head + head, a->n_head};
+    for (int i = 0; i < t->count; i++) {
+        w.position[i] = s->ctx_len + t->first + i;
+        attn_load_query(&w, i, a->q, row + i, head * w.head_size, a->scale);
+    }
+    attn_sums_reset(&w.split, t->count * w.group, w.width);
+    attn_sums_reset(&w.total, t->count * w.group, w.width);
+    attn_walk(&w, &keys, 0, w.position[t->count - 1] + 1, level);
+    store(a, t, &w);
 }
 
-/* Fills `task` unless it is NULL; how many there are. Within a segment the last queries see most keys and come first, so that the threads
- * finish close together. */
-static int64_t list_tasks(AttnTask *task, const AttnArgs *a)
+static void compute_generic(const void *args, const AttnTask *t, void *block) { compute(args, t, block, CPU_GENERIC); }
+TARGET_AVX2 static void compute_avx2(const void *args, const AttnTask *t, void *block) { compute(args, t, block, CPU_AVX2); }
+TARGET_AVX512 static void compute_avx512(const void *args, const AttnTask *t, void *block) { compute(args, t, block, CPU_AVX512); }
+
+/* Within a segment the last queries see most keys and come first, so that the threads finish close together. */
+static int64_t list_tasks(AttnTask *task, const void *args)
 {
+    const AttnArgs *a = args;
     const int step = attn_task_queries(a->n_head / a->n_kv_head);
     int64_t n = 0;
 
@@ -88,7 +62,7 @@ static int64_t list_tasks(AttnTask *task, const AttnArgs *a)
 
             for (int32_t head = 0; head < a->n_kv_head; head++, n++)
                 if (task != NULL)
-                    task[n] = (AttnTask){s, first, end - first, head};
+                    task[n] = (AttnTask){s, first, end - first, head, 0};
         }
     }
     return n;
@@ -96,20 +70,6 @@ static int64_t list_tasks(AttnTask *task, const AttnArgs *a)
 
 Status cpu_attn(Device *dev, const AttnArgs *args)
 {
-    static void (*const compute_at[CPU_LEVELS])(const AttnRun *, const AttnTask *, AttnWork *) = {compute_generic, compute_avx2, compute_avx512,
-                                                                                                  compute_avx512};
-    const int64_t n_task = list_tasks(NULL, args);
-    AttnRun run = {.args = args, .dev = dev, .compute = compute_at[cpu_of(dev)->level]};
-    AttnTask *task;
-    Status st;
-
-    if (args->dropout > 0)
-        return FAIL(LT_E_UNSUPPORTED, "attention: dropout 0 expected on the CPU, %g found", (double)args->dropout);
-    TRY(MEM_NEW(task, (size_t)n_task));
-    list_tasks(task, args);
-    run.task = task;
-    run.work_bytes = attn_work_bytes(args->n_head / args->n_kv_head, args->head_size);
-    st = pool_run(dev->pool, n_task, run_task, &run);
-    mem_free(task);
-    return st;
+    return attn_run(dev, &(AttnPlan){args, list_tasks, {compute_generic, compute_avx2, compute_avx512, compute_avx512},
+                                     attn_work_bytes(args->n_head / args->n_kv_head, args->head_size)});
 }

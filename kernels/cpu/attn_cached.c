@@ -1,22 +1,6 @@
 /* Attention over paged keys and values. A task is some queries of one segment, or of a group of segments whose first pages are the same:
  * those it walks once with all its queries, the rest with each segment's alone. */
-#include "core/mem.h"
 #include "kernels/cpu/attn_core.h"
-
-typedef struct CachedTask {
-    int32_t segment, first; /* where its queries begin: a segment and a query of it */
-    int32_t count;          /* they go on into the segments behind */
-    int32_t prefix_len, kv_head;
-} CachedTask;
-
-typedef struct CachedRun CachedRun;
-struct CachedRun {
-    const AttnCachedArgs *args;
-    Device *dev;
-    const CachedTask *task;
-    size_t work_bytes;
-    void (*compute)(const CachedRun *run, const CachedTask *task, AttnWork *w);
-};
 
 /* The queries of a task that belong to one segment: the task's at..at+count-1, the segment's first..first+count-1. */
 typedef struct CachedPart {
@@ -25,7 +9,7 @@ typedef struct CachedPart {
 } CachedPart;
 
 /* The part behind `part`, or the first one if its segment is NULL; false when there is none. Segments without queries have no part. */
-static bool next_part(CachedPart *part, const AttnCachedArgs *a, const CachedTask *t)
+static bool next_part(CachedPart *part, const AttnCachedArgs *a, const AttnTask *t)
 {
     const bool start = part->segment == NULL;
     const int at = start ? 0 : part->at + part->count;
@@ -49,33 +33,34 @@ static void page_rows(int64_t *row, const void *source, int begin, int end)
         row[position - begin] = (int64_t)page[position / KV_PAGE] * KV_PAGE + position % KV_PAGE;
 }
 
-static AttnKeys keys_of(const AttnCachedArgs *a, const CachedTask *t, const CachedSegment *s)
+static AttnKeys keys_of(const AttnCachedArgs *a, const AttnTask *t, const CachedSegment *s)
 {
     return (AttnKeys){a->k_pages, a->v_pages, (int64_t)t->kv_head * a->head_size, page_rows,
                       (const int32_t *)a->table.data + s->table_row * a->table.stride};
 }
 
-SIMD_INLINE void compute(const CachedRun *run, const CachedTask *t, AttnWork *w, const CpuLevel level)
+SIMD_INLINE void compute(const AttnCachedArgs *a, const AttnTask *t, void *block, const CpuLevel level)
 {
-    const AttnCachedArgs *a = run->args;
-    const int64_t col = (int64_t)t->kv_head * w->group * w->head_size;
+    const int64_t col = (int64_t)t->kv_head * (a->n_head / a->n_kv_head) * a->head_size;
     const AttnKeys shared = keys_of(a, t, &a->seg[t->segment]);
     CachedPart part = {0};
+    AttnWork w;
 
-    w->n_query = t->count;
-    w->window = a->window;
+    attn_work_carve(&w, block, a->n_head / a->n_kv_head, a->head_size);
+    w.n_query = t->count;
+    w.window = a->window;
     while (next_part(&part, a, t)) {
         for (int i = 0; i < part.count; i++) {
-            w->position[part.at + i] = part.segment->past + part.first + i;
-            attn_load_query(w, part.at + i, a->q, (int64_t)part.segment->q_begin + part.first + i, col, a->scale);
+            w.position[part.at + i] = part.segment->past + part.first + i;
+            attn_load_query(&w, part.at + i, a->q, (int64_t)part.segment->q_begin + part.first + i, col, a->scale);
         }
     }
-    attn_sums_reset(&w->split, t->count * w->group, w->width);
-    attn_sums_reset(&w->total, t->count * w->group, w->width);
-    attn_walk(w, &shared, 0, t->prefix_len, level);
+    attn_sums_reset(&w.split, t->count * w.group, w.width);
+    attn_sums_reset(&w.total, t->count * w.group, w.width);
+    attn_walk(&w, &shared, 0, t->prefix_len, level);
     part = (CachedPart){0};
     while (next_part(&part, a, t)) {
-        const AttnWork own = attn_work_part(w, part.at, part.count);
+        const AttnWork own = attn_work_part(&w, part.at, part.count);
         const AttnKeys keys = keys_of(a, t, part.segment);
 
         attn_walk(&own, &keys, t->prefix_len, own.position[part.count - 1] + 1, level);
@@ -84,26 +69,12 @@ SIMD_INLINE void compute(const CachedRun *run, const CachedTask *t, AttnWork *w,
     }
 }
 
-static void compute_generic(const CachedRun *run, const CachedTask *task, AttnWork *w) { compute(run, task, w, CPU_GENERIC); }
-TARGET_AVX2 static void compute_avx2(const CachedRun *run, const CachedTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX2); }
-TARGET_AVX512 static void compute_avx512(const CachedRun *run, const CachedTask *task, AttnWork *w) { compute(run, task, w, CPU_AVX512); }
-
-static Status run_task(void *context, int64_t index, int thread)
-{
-    const CachedRun *run = context;
-    const AttnCachedArgs *a = run->args;
-    void *block = cpu_scratch(run->dev, thread, run->work_bytes);
-    AttnWork w;
-
-    if (block == NULL)
-        return LT_E_NOMEM;
-    attn_work_carve(&w, block, a->n_head / a->n_kv_head, a->head_size);
-    run->compute(run, &run->task[index], &w);
-    return LT_OK;
-}
+static void compute_generic(const void *args, const AttnTask *t, void *block) { compute(args, t, block, CPU_GENERIC); }
+TARGET_AVX2 static void compute_avx2(const void *args, const AttnTask *t, void *block) { compute(args, t, block, CPU_AVX2); }
+TARGET_AVX512 static void compute_avx512(const void *args, const AttnTask *t, void *block) { compute(args, t, block, CPU_AVX512); }
 
 /* Cuts the queries of segments first..first+count-1 into tasks; writes them from task[n] on unless task is NULL. The new n. */
-static int64_t list_queries(CachedTask *task, int64_t n, const AttnCachedArgs *a, PrefixGroup g)
+static int64_t list_queries(AttnTask *task, int64_t n, const AttnCachedArgs *a, PrefixGroup g)
 {
     const int step = attn_task_queries(a->n_head / a->n_kv_head);
     int64_t left = 0;
@@ -117,7 +88,7 @@ static int64_t list_queries(CachedTask *task, int64_t n, const AttnCachedArgs *a
 
         for (int32_t head = 0; head < a->n_kv_head; head++, n++)
             if (task != NULL)
-                task[n] = (CachedTask){segment, first, count, g.prefix_len, head};
+                task[n] = (AttnTask){segment, first, count, head, g.prefix_len};
         for (left -= count; left > 0 && behind >= a->seg[segment].q_len; segment++)
             behind -= a->seg[segment].q_len;
         first = behind;
@@ -126,8 +97,9 @@ static int64_t list_queries(CachedTask *task, int64_t n, const AttnCachedArgs *a
 }
 
 /* Groups ascend and do not overlap; what lies between them are groups of one segment and no prefix. */
-static int64_t list_tasks(CachedTask *task, const AttnCachedArgs *a)
+static int64_t list_tasks(AttnTask *task, const void *args)
 {
+    const AttnCachedArgs *a = args;
     int64_t n = 0;
     int32_t s = 0;
 
@@ -146,20 +118,8 @@ static int64_t list_tasks(CachedTask *task, const AttnCachedArgs *a)
 
 Status cpu_attn_cached(Device *dev, const AttnCachedArgs *args)
 {
-    static void (*const compute_at[CPU_LEVELS])(const CachedRun *, const CachedTask *, AttnWork *) = {compute_generic, compute_avx2,
-                                                                                                      compute_avx512, compute_avx512};
-    CachedRun run = {.args = args, .dev = dev, .compute = compute_at[cpu_of(dev)->level]};
-    const int64_t n_task = list_tasks(NULL, args);
-    CachedTask *task;
-    Status st;
-
-    TRY(MEM_NEW(task, (size_t)n_task));
-    list_tasks(task, args);
-    run.task = task;
-    run.work_bytes = attn_work_bytes(args->n_head / args->n_kv_head, args->head_size);
-    st = pool_run(dev->pool, n_task, run_task, &run);
-    mem_free(task);
-    return st;
+    return attn_run(dev, &(AttnPlan){args, list_tasks, {compute_generic, compute_avx2, compute_avx512, compute_avx512},
+                                     attn_work_bytes(args->n_head / args->n_kv_head, args->head_size)});
 }
 
 Status cpu_kv_write(Device *dev, Tensor k_pages, Tensor v_pages, Tensor k, Tensor v, Tensor slot)

@@ -1,11 +1,10 @@
 #include "kernels/cpu/attn_core.h"
 
-static int padded(int head_size) { return (head_size + PANEL_COLS - 1) / PANEL_COLS * PANEL_COLS; }
+int attn_width(int head_size) { return (head_size + PANEL_COLS - 1) / PANEL_COLS * PANEL_COLS; }
 
 int attn_task_queries(int group) { return group < ATTN_TASK_ROWS ? ATTN_TASK_ROWS / group : 1; }
 
-/* Hands out the pieces of one block in order; with a NULL block it only counts. Pieces start on cache lines. */
-static float *carve(char *block, size_t *used, size_t count)
+float *attn_carve(char *block, size_t *used, size_t count)
 {
     char *piece = block != NULL ? block + *used : NULL;
 
@@ -15,16 +14,16 @@ static float *carve(char *block, size_t *used, size_t count)
 
 static size_t carve_all(AttnWork *w, char *block, int group, int head_size)
 {
-    const size_t rows = (size_t)attn_task_queries(group) * (size_t)group, size = (size_t)head_size, width = (size_t)padded(head_size);
+    const size_t rows = (size_t)attn_task_queries(group) * (size_t)group, size = (size_t)head_size, width = (size_t)attn_width(head_size);
     size_t used = 0;
 
-    w->keys = carve(block, &used, size * ATTN_BLOCK);
-    w->values = carve(block, &used, ATTN_BLOCK * width);
-    w->scores = carve(block, &used, PANEL_ROWS * ATTN_BLOCK);
-    w->q = carve(block, &used, rows * size);
-    w->split = (AttnSums){carve(block, &used, rows), carve(block, &used, rows), carve(block, &used, rows * width)};
-    w->total = (AttnSums){carve(block, &used, rows), carve(block, &used, rows), carve(block, &used, rows * width)};
-    w->position = (int32_t *)(void *)carve(block, &used, rows);
+    w->keys = attn_carve(block, &used, size * ATTN_BLOCK);
+    w->values = attn_carve(block, &used, ATTN_BLOCK * width);
+    w->scores = attn_carve(block, &used, PANEL_ROWS * ATTN_BLOCK);
+    w->q = attn_carve(block, &used, rows * size);
+    w->split = (AttnSums){attn_carve(block, &used, rows), attn_carve(block, &used, rows), attn_carve(block, &used, rows * width)};
+    w->total = (AttnSums){attn_carve(block, &used, rows), attn_carve(block, &used, rows), attn_carve(block, &used, rows * width)};
+    w->position = (int32_t *)(void *)attn_carve(block, &used, rows);
     return used;
 }
 
@@ -37,7 +36,7 @@ size_t attn_work_bytes(int group, int head_size)
 
 void attn_work_carve(AttnWork *w, void *block, int group, int head_size)
 {
-    *w = (AttnWork){.group = group, .head_size = head_size, .width = padded(head_size)};
+    *w = (AttnWork){.group = group, .head_size = head_size, .width = attn_width(head_size)};
     carve_all(w, block, group, head_size);
 }
 

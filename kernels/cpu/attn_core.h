@@ -12,6 +12,8 @@
 #define LETHE_KERNELS_CPU_ATTN_CORE_H
 
 #include "kernels/cpu/attn_panel.h"
+#include "kernels/cpu/attn_task.h"
+#include "kernels/cpu/philox.h"
 #include "kernels/cpu/simd.h"
 
 #include <math.h>
@@ -19,6 +21,7 @@
 /* Rows a task aims at: enough that gathering a block of keys is a few per cent of using it. 192 instead of 96 is worth 3 % from 200 keys on and
  * nothing below. */
 enum { ATTN_BLOCK = 64, ATTN_TASK_ROWS = 192 };
+_Static_assert((int)ATTN_BLOCK == (int)DROP_COLS, "dropout draws for a block of keys at once");
 
 typedef float AttnQuad __attribute__((vector_size(16), aligned(4)));
 
@@ -28,10 +31,19 @@ typedef struct AttnSums {
     float *sum;        /* [rows, width] */
 } AttnSums;
 
+/* Dropout of the probabilities; p = 0: none. Query i, head h draws in row `row` + i n_head + h. */
+typedef struct AttnDrop {
+    const DropoutKey *key;
+    float p;
+    int64_t row;
+    int n_head;
+} AttnDrop;
+
 /* Row i * group + h: query i, head h of the kv head's group. */
 typedef struct AttnWork {
     int n_query, group, head_size, width; /* width: head_size rounded up to PANEL_COLS */
     int window;
+    AttnDrop drop;
     int32_t *position; /* [n_query] of each query in its sequence */
     float *q;          /* [rows, head_size], scaled */
     AttnSums split, total;
@@ -54,6 +66,9 @@ typedef struct AttnRange {
 } AttnRange;
 
 /* attn_core.c */
+int attn_width(int head_size); /* head_size rounded up to PANEL_COLS */
+/* Hands out the pieces of one block in order; with a NULL block it only counts. Pieces start on cache lines. */
+float *attn_carve(char *block, size_t *used, size_t count);
 int attn_task_queries(int group);                      /* queries a task takes at most */
 size_t attn_work_bytes(int group, int head_size);
 void attn_work_carve(AttnWork *w, void *block, int group, int head_size);
@@ -136,32 +151,42 @@ SIMD_INLINE void attn_prefetch(Tensor t, int64_t col, int size, const int64_t *r
     }
 }
 
-/* Fills both tiles from rows row[0..n-1] of k and v, the kv head's columns from col on. Keys that only fill up the tile are zeros: they are
- * multiplied but never looked at. */
-SIMD_INLINE void attn_load_keys(const AttnWork *w, const AttnKeys *keys, const int64_t *row, int n)
+/* Rows row[0..n-1] of t, `size` columns from col on, as they lie: to[n, width], zeros behind each. */
+SIMD_INLINE void attn_load_rows(float *to, int width, Tensor t, const int64_t *row, int n, int64_t col, int size)
+{
+    for (int j = 0; j < n; j++) {
+        simd_widen(to + (int64_t)j * width, t, row[j], col, size);
+        for (int d = size; d < width; d++)
+            to[(int64_t)j * width + d] = 0;
+    }
+}
+
+/* The same transposed: to[size, ATTN_BLOCK]. Columns that only fill up the last PANEL_COLS are zeros: they are multiplied but never looked at. */
+SIMD_INLINE void attn_load_columns(float *to, Tensor t, const int64_t *row, int n, int64_t col, int size)
 {
     float quad[4 * 256];
-    const int size = w->head_size;
 
-    attn_prefetch(keys->v, keys->col, size, row, n);
-    attn_prefetch(keys->k, keys->col, size, row, n);
-    for (int j = 0; j < n; j++) {
-        simd_widen(w->values + (int64_t)j * w->width, keys->v, row[j], keys->col, size);
-        for (int d = size; d < w->width; d++)
-            w->values[(int64_t)j * w->width + d] = 0;
-    }
     for (int j = 0; j < n; j += 4) {
         for (int i = 0; i < 4; i++) {
             if (j + i < n)
-                simd_widen(quad + i * size, keys->k, row[j + i], keys->col, size);
+                simd_widen(quad + i * size, t, row[j + i], col, size);
             else
                 memset(quad + i * size, 0, (size_t)size * sizeof *quad);
         }
-        attn_transpose(w->keys + j, quad, size, size);
+        attn_transpose(to + j, quad, size, size);
     }
     for (int j = (n + 3) / 4 * 4; j % PANEL_COLS != 0; j++)
         for (int d = 0; d < size; d++)
-            w->keys[d * ATTN_BLOCK + j] = 0;
+            to[d * ATTN_BLOCK + j] = 0;
+}
+
+/* Fills both tiles from rows row[0..n-1] of k and v. */
+SIMD_INLINE void attn_load_keys(const AttnWork *w, const AttnKeys *keys, const int64_t *row, int n)
+{
+    attn_prefetch(keys->v, keys->col, w->head_size, row, n);
+    attn_prefetch(keys->k, keys->col, w->head_size, row, n);
+    attn_load_rows(w->values, w->width, keys->v, row, n, keys->col, w->head_size);
+    attn_load_columns(w->keys, keys->k, row, n, keys->col, w->head_size);
 }
 
 /* Hides what the row does not see and gives the largest of the rest. A NaN may get lost here and comes back through the exponentials. */
@@ -217,19 +242,36 @@ SIMD_INLINE void attn_soften(const AttnWork *w, int64_t r, int rows, float keep[
     }
 }
 
-/* `rows` neighbouring rows from r on that see the same keys of the block in the tiles. */
-SIMD_INLINE void attn_rows(const AttnWork *w, int64_t r, int rows, AttnRange seen, const CpuLevel level)
+/* The weights of `rows` rows from r on for the block at `begin` lose what dropout takes; the mass has them all. */
+SIMD_INLINE void attn_drop(const AttnWork *w, int64_t r, int rows, int begin, const CpuLevel level)
+{
+    float factor[ATTN_BLOCK];
+
+    for (int i = 0; i < rows; i++) {
+        const int64_t query = (r + i) / w->group, head = (r + i) % w->group;
+        const DropoutDraw draw = {w->drop.key, w->drop.row + query * w->drop.n_head + head, (uint32_t)begin / 4, w->drop.p};
+
+        dropout_factors(factor, &draw, level);
+        for (int j = 0; j < ATTN_BLOCK; j++)
+            w->scores[i * ATTN_BLOCK + j] *= factor[j];
+    }
+}
+
+/* `rows` neighbouring rows from r on that see the same keys of the block in the tiles, which begins at `begin`. */
+SIMD_INLINE void attn_rows(const AttnWork *w, int64_t r, int rows, int begin, AttnRange seen, const CpuLevel level)
 {
     const int from = seen.lo / PANEL_COLS * PANEL_COLS, to = (seen.hi + PANEL_COLS - 1) / PANEL_COLS * PANEL_COLS;
     float keep[8];
-    const AttnPanel score = {.c = w->scores + from, .ldc = ATTN_BLOCK, .a = w->q + r * w->head_size, .lda = w->head_size,
+    const AttnPanel score = {.c = w->scores + from, .ldc = ATTN_BLOCK, .a = w->q + r * w->head_size, .lda = w->head_size, .step = 1,
                              .b = w->keys + from, .ldb = ATTN_BLOCK, .rows = rows, .depth = w->head_size, .cols = to - from};
-    const AttnPanel value = {.c = w->split.sum + r * w->width, .ldc = w->width, .a = w->scores + seen.lo, .lda = ATTN_BLOCK,
+    const AttnPanel value = {.c = w->split.sum + r * w->width, .ldc = w->width, .a = w->scores + seen.lo, .lda = ATTN_BLOCK, .step = 1,
                              .b = w->values + (int64_t)seen.lo * w->width, .ldb = w->width, .rows = rows, .depth = seen.hi - seen.lo,
                              .cols = w->width, .keep = keep};
 
     attn_panel(&score, level);
     attn_soften(w, r, rows, keep, seen, level != CPU_GENERIC);
+    if (w->drop.p > 0)
+        attn_drop(w, r, rows, begin, level);
     attn_panel(&value, level);
 }
 
@@ -246,7 +288,7 @@ SIMD_INLINE void attn_block(const AttnWork *w, int begin, int end, const CpuLeve
                 break;
         }
         for (int r = i * w->group; seen.lo < seen.hi && r < next * w->group; r += PANEL_ROWS)
-            attn_rows(w, r, (int)simd_min(next * w->group - r, PANEL_ROWS), seen, level);
+            attn_rows(w, r, (int)simd_min(next * w->group - r, PANEL_ROWS), begin, seen, level);
     }
 }
 

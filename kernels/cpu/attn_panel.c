@@ -8,7 +8,7 @@ void attn_panel_generic(const AttnPanel *p)
         for (int col = 0; col < p->cols; col++)
             c[col] = p->keep != NULL ? p->keep[row] * c[col] : 0;
         for (int k = 0; k < p->depth; k++) {
-            const float a = p->a[row * p->lda + k];
+            const float a = p->a[row * p->lda + k * p->step];
             const float *restrict b = p->b + k * p->ldb;
 
             for (int col = 0; col < p->cols; col++)
@@ -37,7 +37,7 @@ TARGET_AVX2 static inline __attribute__((always_inline)) void tile_avx2(const At
             sum[r][1] = _mm256_mul_ps(keep, _mm256_loadu_ps(c + r * p->ldc + 8));
         }
     }
-    for (int k = 0; k < p->depth; k++, a++, b += p->ldb) {
+    for (int k = 0; k < p->depth; k++, a += p->step, b += p->ldb) {
         const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
 
 #pragma GCC unroll 6
@@ -81,7 +81,7 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void tile_avx512(cons
 #pragma GCC unroll 4
         for (int v = 0; v < vecs; v++)
             sum[r][v] = p->keep == NULL ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_set1_ps(p->keep[r]), _mm512_loadu_ps(c + r * p->ldc + 16 * v));
-    for (int k = 0; k < p->depth; k++, a++, b += p->ldb) {
+    for (int k = 0; k < p->depth; k++, a += p->step, b += p->ldb) {
 #pragma GCC unroll 4
         for (int v = 0; v < vecs; v++)
             part[v] = _mm512_loadu_ps(b + 16 * v);
