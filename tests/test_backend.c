@@ -94,7 +94,7 @@ static const Slot SLOT[] = {
     OP(scale, FILLED),
     OP(cast, FILLED),
     OP(attn, FILLED),
-    OP(attn_grad, EMPTY),
+    OP(attn_grad, FILLED),
     OP(kv_write, FILLED),
     OP(attn_cached, FILLED),
     OP(xent, FILLED),

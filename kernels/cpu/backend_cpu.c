@@ -39,6 +39,7 @@ const Backend backend_cpu = {
     .cast = cpu_cast,
 
     .attn = cpu_attn,
+    .attn_grad = cpu_attn_grad,
     .kv_write = cpu_kv_write,
     .attn_cached = cpu_attn_cached,
 
