@@ -163,6 +163,8 @@ typedef struct AttnCachedArgs {
     int32_t n_seg, n_group, n_head, n_kv_head, head_size, window;
     float scale;
 } AttnCachedArgs;
+/* Keys of a sequence: at most table.cols pages. A recorded call (device_record_begin) is replayed with other values of `past` in seg_dev and other pages in
+ * the table: a backend that can record lays out its work by q_len, the groups and table.cols, never by `past`. */
 Status op_attn_cached(Device *dev, const AttnCachedArgs *args);
 
 /* ---- loss and choice ---------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 #include "model/decode.h"
 
+#include "model/decode_record.h"
 #include "model/layer.h"
 #include "model/workspace.h"
 
@@ -28,7 +29,8 @@ struct Decoder {
     DecodeInput in;
     Tensor drawn; /* I32 [2, choices]: ids, and under them the bits of their log-probabilities */
     int32_t *host_position, *host_length, *host_drawn;
-    int32_t n_token, n_group, n_row; /* of the pass */
+    int32_t n_token, n_group, n_row, n_page; /* of the pass; n_page: of the page table, what its longest sequence needs and a little more */
+    PassRecords records;
 };
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------- */
@@ -120,6 +122,7 @@ Status decoder_open(Decoder **out, const Model *model, KvCache *cache, const Dec
     d->model = model;
     d->cache = cache;
     d->limits = *limits;
+    d->records.dev = model->dev;
     const Status st = open_parts(d);
     if (st == LT_OK)
         *out = d;
@@ -132,6 +135,7 @@ void decoder_close(Decoder *d)
 {
     if (d == NULL)
         return;
+    pass_records_release(&d->records);
     workspace_close(d->ws);
     tensor_arena_close(&d->memory);
     mem_free(d->host_position);
@@ -150,6 +154,8 @@ static void lay_sequence(Decoder *d, const DecodeSequence *s, int32_t index)
     const int32_t n_page = n_page_of(s);
 
     BUG_IF(n_page > d->limits.n_page || d->n_token + s->n_token > d->limits.n_token);
+    while (d->n_page < n_page)
+        d->n_page = 2 * d->n_page < d->limits.n_page ? 2 * d->n_page : d->limits.n_page;
     memcpy(d->in.host_table + (size_t)index * (size_t)d->limits.n_page, s->page, (size_t)n_page * sizeof *s->page);
     d->in.host_segment[index] = (CachedSegment){d->n_token, s->n_token, s->past, index};
     for (int32_t i = s->past; i < s->past + s->n_token; i++, d->n_token++) {
@@ -210,6 +216,7 @@ static Status start_run(LayerRun *run, Decoder *d, const DecodeBatch *batch)
 
     BUG_IF(batch->n_sequence > d->limits.n_sequence || batch->n_choice > d->limits.n_choice);
     d->n_token = 0;
+    d->n_page = 1;
     for (int32_t i = 0; i < batch->n_sequence; i++)
         lay_sequence(d, &batch->sequence[i], i);
     find_groups(d, batch);
@@ -240,7 +247,7 @@ static Status attention(const LayerRun *run, Decoder *d, int32_t layer, int32_t 
         .q = qkv.q,
         .k_pages = d->cache->k[layer],
         .v_pages = d->cache->v[layer],
-        .table = tensor_rows(d->in.table, 0, n_sequence),
+        .table = tensor_cols(tensor_rows(d->in.table, 0, n_sequence), 0, d->n_page),
         .seg = d->in.host_segment,
         .seg_dev = tensor_rows(d->in.segment, 0, n_sequence),
         .group = d->in.host_group,
@@ -305,23 +312,59 @@ static Status draw_rows(Decoder *d, const DecodeBatch *batch, Tensor logits, int
     return LT_OK;
 }
 
-Status decode_run(Decoder *d, const DecodeBatch *batch, int32_t *id, float *lp)
+/* Everything between what a pass is told and what it answers. */
+static Status run_pass(const LayerRun *run, Decoder *d, const DecodeBatch *batch)
 {
     const Workspace *ws = d->ws;
     const int64_t chunk = ws->logits.rows;
     int32_t next = 0;
-    LayerRun run;
     Tensor h = {0};
 
-    TRY(start_run(&run, d, batch));
-    TRY(run_layers(&run, d, batch->n_sequence, &h));
+    TRY(run_layers(run, d, batch->n_sequence, &h));
     for (int64_t from = 0; from < d->n_row; from += chunk) {
         const int64_t n = d->n_row - from < chunk ? d->n_row - from : chunk;
         const Tensor logits = tensor_rows(ws->logits, 0, n);
 
-        TRY(layer_logits(&run, logits, tensor_rows(h, from, n)));
+        TRY(layer_logits(run, logits, tensor_rows(h, from, n)));
         TRY(draw_rows(d, batch, logits, from, &next));
     }
+    return LT_OK;
+}
+
+/* A token and a choice for each sequence, the usual step: its calls follow from the key. */
+static bool is_plain_step(const Decoder *d, const DecodeBatch *batch)
+{
+    return batch->phase == GEMM_NARROW && d->n_token == batch->n_sequence && batch->n_choice == batch->n_sequence && d->n_row == batch->n_sequence;
+}
+
+static Status record_pass(const LayerRun *run, Decoder *d, const DecodeBatch *batch, PassRecord *pass)
+{
+    TRY(device_record_begin(d->model->dev));
+    return device_record_end(d->model->dev, run_pass(run, d, batch), &pass->record);
+}
+
+static Status run_or_replay(const LayerRun *run, Decoder *d, const DecodeBatch *batch)
+{
+    const PassKey key = {batch->n_sequence, d->n_page, d->n_group, d->in.host_group, batch->adapter, batch->packed};
+    PassRecord *pass;
+    bool is_new;
+
+    if (!device_can_record(d->model->dev) || !is_plain_step(d, batch))
+        return run_pass(run, d, batch);
+    TRY(pass_records_find(&d->records, &key, &pass, &is_new));
+    if (is_new)
+        return run_pass(run, d, batch);
+    if (pass->record == NULL)
+        TRY(record_pass(run, d, batch, pass));
+    return device_replay(d->model->dev, pass->record);
+}
+
+Status decode_run(Decoder *d, const DecodeBatch *batch, int32_t *id, float *lp)
+{
+    LayerRun run;
+
+    TRY(start_run(&run, d, batch));
+    TRY(run_or_replay(&run, d, batch));
     TRY(device_download(d->model->dev, d->host_drawn, tensor_cols(d->drawn, 0, batch->n_choice)));
     memcpy(id, d->host_drawn, (size_t)batch->n_choice * sizeof *id);
     memcpy(lp, d->host_drawn + batch->n_choice, (size_t)batch->n_choice * sizeof *lp);
