@@ -80,6 +80,11 @@ CXXFLAGS += -std=c++17 -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas -fno-
 	-ffp-contract=off -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
 $(B)/kernels/device.o: CPPFLAGS += -DLETHE_CUDASIM
 $(B)/kernels/cuda/%.o $(B)/tests/cudasim/%.o: CPPFLAGS := -Itests/cudasim/include $(CPPFLAGS)
+ifeq ($(VARIANT),sim-race)
+# Kernels report their accesses; tests/cudasim/race.cpp stands in for the library that would take the reports.
+$(B)/tests/cudasim/%.cpp.o $(B)/tests/test_cudasim.o: CPPFLAGS += -DCUDASIM_RACE
+%.cu.o: CXXFLAGS += -fsanitize=thread
+endif
 LIB_OBJECTS += $(CUDA_SOURCES:%.c=$(B)/%.o) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o) $(B)/tests/cudasim/switch.o \
 	$(patsubst %,$(B)/%.o,$(wildcard tests/cudasim/*.cpp tests/cudasim/*.cu))
 TESTS := $(SIM_TESTS)

@@ -1,5 +1,5 @@
 /* cp.async: a copy is noted where it is asked for, its target poisoned, and done at the wait for its group: the latest that a card may. */
-#include "tests/cudasim/sim.h"
+#include "tests/cudasim/race.h"
 
 #include "kernels/cuda/port.h"
 
@@ -29,11 +29,12 @@ void sim_copy_async(void *to, const void *from, size_t bytes, bool valid)
     SimArray array;
 
     sim_check_aligned("cp_async: target", to, bytes);
-    if (!sim_shared_find(to, &array) || array.offset + bytes > array.bytes)
+    if (!sim_shared_find(to, bytes, &array))
         sim_stop("cp_async: target %p is not in an array of shared memory", to);
     if (valid) {
         sim_check_aligned("cp_async: source", from, bytes);
         sim_check_device("cp_async: source", from, bytes);
+        sim_race_access(from, bytes, false);
     }
     if (c->n == c->cap) {
         c->cap = c->cap == 0 ? 64 : 2 * c->cap;
@@ -41,11 +42,21 @@ void sim_copy_async(void *to, const void *from, size_t bytes, bool valid)
         if (c->copy == NULL)
             sim_stop("no memory for %d asynchronous copies", c->cap);
     }
+    sim_race_access(to, bytes, true);
     memset(to, SIM_POISON, bytes);
     c->copy[c->n++] = {(char *)to, valid ? (const char *)from : NULL, bytes, c->group};
 }
 
 void sim_copy_commit(void) { mine()->group++; }
+
+static void land(const Copy *copy)
+{
+    sim_race_access(copy->to, copy->bytes, true);
+    if (copy->from != NULL)
+        memcpy(copy->to, copy->from, copy->bytes);
+    else
+        memset(copy->to, 0, copy->bytes);
+}
 
 void sim_copy_wait(int n_left)
 {
@@ -57,10 +68,8 @@ void sim_copy_wait(int n_left)
 
         if (copy->group >= c->group - n_left)
             c->copy[kept++] = *copy;
-        else if (copy->from != NULL)
-            memcpy(copy->to, copy->from, copy->bytes);
         else
-            memset(copy->to, 0, copy->bytes);
+            land(copy);
     }
     c->n = kept;
 }

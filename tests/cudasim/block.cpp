@@ -3,9 +3,11 @@
  * A fiber takes the next ready thread and runs it. A thread that ends leaves its fiber to the next one, so a kernel without barriers needs
  * one fiber and no switch. A thread that has to wait keeps its fiber and switches to the next ready thread, or, where that has not begun,
  * to an idle fiber. When nobody is ready and not everybody is done, the threads wait for what cannot come: that is reported. */
+#include "tests/cudasim/fault.h"
 #include "tests/cudasim/fiber.h"
 #include "tests/cudasim/order.h"
-#include "tests/cudasim/sim.h"
+#include "tests/cudasim/pages.h"
+#include "tests/cudasim/race.h"
 
 #include <pthread.h>
 
@@ -33,6 +35,7 @@ static SimThread *barrier_first; /* the first thread at the barrier */
 static SimThread *queue[QUEUE]; /* a ring: threads that are ready, each at most once */
 static unsigned queue_head, queue_tail;
 static Fiber host, *idle;
+alignas(16) static char parameters[SIM_MAX_PARAMETERS]; /* of the launch */
 
 static void push_back(SimThread *thread) { queue[queue_tail++ % QUEUE] = thread; }
 static void push_front(SimThread *thread) { queue[--queue_head % QUEUE] = thread; }
@@ -78,7 +81,7 @@ static void run_thread(SimThread *thread, Fiber *fiber)
 {
     thread->fiber = fiber;
     enter(thread);
-    sim_current->body(sim_current->closure);
+    sim_current->body(parameters);
     sim_copies_end_thread();
     thread->fiber = NULL;
     thread->done = true;
@@ -150,6 +153,7 @@ void sim_barrier(SimPlace place)
                  barrier_first->place.file, barrier_first->place.line);
     if (n_at_barrier == n_thread) {
         n_at_barrier = 0;
+        sim_race_barrier();
         for (int i = 0; i < n_thread; i++)
             push_back(&threads[sim_order_threads[i]]);
     }
@@ -160,8 +164,7 @@ void sim_barrier(SimPlace place)
 static void release_warp(Warp *warp, int first_thread, SimAll *all)
 {
     warp->n_met = 0;
-    if (all != NULL)
-        all(warp->give);
+    all(warp->give);
     for (int i = 0; i < SIM_WARP; i++)
         if (sim_order_warp_first)
             push_front(&threads[first_thread + sim_order_lanes[SIM_WARP - 1 - i]]);
@@ -198,6 +201,7 @@ static void run_block(void)
 {
     sim_shared_begin_block();
     sim_order_begin_block(n_thread);
+    sim_race_begin_block();
     n_done = n_at_barrier = 0;
     queue_head = queue_tail = QUEUE;
     for (int i = 0; i < n_thread; i++) {
@@ -213,17 +217,44 @@ static void run_block(void)
     sim_shared_end_block();
 }
 
-static void run_grid(const SimLaunch *launch)
+static void run_grid(SimOrder order)
 {
-    const uint64_t n_block = (uint64_t)launch->grid.x * launch->grid.y * launch->grid.z;
+    const dim3 grid = sim_current->grid;
+    const uint64_t n_block = (uint64_t)grid.x * grid.y * grid.z;
 
+    sim_order_begin_grid(order);
+    sim_race_begin_grid();
     for (uint64_t i = 0; i < n_block; i++) {
         const uint64_t at = sim_order_block(i, n_block);
 
-        blockIdx.x = (unsigned)(at % launch->grid.x);
-        blockIdx.y = (unsigned)(at / launch->grid.x % launch->grid.y);
-        blockIdx.z = (unsigned)(at / launch->grid.x / launch->grid.y);
+        blockIdx.x = (unsigned)(at % grid.x);
+        blockIdx.y = (unsigned)(at / grid.x % grid.y);
+        blockIdx.z = (unsigned)(at / grid.x / grid.y);
         run_block();
+    }
+    sim_race_end_grid();
+}
+
+static void run_in_all_orders(void)
+{
+    sim_pages_begin();
+    run_grid(SIM_ASCENDING);
+    sim_pages_expect();
+    run_grid(SIM_DESCENDING);
+    sim_pages_compare(sim_order_name(SIM_DESCENDING), false);
+    run_grid(SIM_SHUFFLED);
+    sim_pages_compare(sim_order_name(SIM_SHUFFLED), true);
+    sim_pages_end();
+}
+
+/* The threads of every block of a launch. */
+static void number_threads(dim3 block)
+{
+    n_thread = (int)(block.x * block.y * block.z);
+    for (int i = 0; i < n_thread; i++) {
+        threads[i].index.x = (unsigned)i % block.x;
+        threads[i].index.y = (unsigned)i / block.x % block.y;
+        threads[i].index.z = (unsigned)i / block.x / block.y;
     }
 }
 
@@ -236,15 +267,15 @@ void sim_run(const SimLaunch *launch)
     sim_current = launch;
     blockDim = launch->block;
     gridDim = launch->grid;
-    n_thread = (int)(launch->block.x * launch->block.y * launch->block.z);
-    for (int i = 0; i < n_thread; i++) {
-        threads[i].index.x = (unsigned)i % launch->block.x;
-        threads[i].index.y = (unsigned)i / launch->block.x % launch->block.y;
-        threads[i].index.z = (unsigned)i / launch->block.x / launch->block.y;
-    }
-    sim_order_begin_launch();
+    memcpy(parameters, launch->closure, launch->closure_bytes);
+    number_threads(launch->block);
     sim_shared_begin_launch();
-    run_grid(launch);
+    sim_faults_begin();
+    if (sim_order_wanted() == SIM_ALL_ORDERS)
+        run_in_all_orders();
+    else
+        run_grid(sim_order_wanted());
+    sim_faults_end();
     sim_current = NULL;
     pthread_mutex_unlock(&one_at_a_time);
 }

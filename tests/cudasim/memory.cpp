@@ -2,6 +2,8 @@
  * bytes) at the second of them; poison when fresh, without access when freed, its addresses not used again soon. And pinned host memory. */
 #include "tests/cudasim/memory.h"
 
+#include "tests/cudasim/race.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -86,11 +88,8 @@ static void insert(SimBlock block)
     n_block++;
 }
 
-/* cudaMalloc under the lock. */
-static cudaError_t take(void **out, size_t bytes)
+SimRange sim_device_range(void)
 {
-    const size_t room = round_up(bytes, ALIGNMENT), pages = round_up(room, SIM_GUARD);
-
     if (range == NULL) {
         void *all = mmap(NULL, RANGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -98,6 +97,15 @@ static cudaError_t take(void **out, size_t bytes)
             sim_stop("no address space for device memory");
         range = cursor = (char *)all;
     }
+    return {range, RANGE_BYTES};
+}
+
+/* cudaMalloc under the lock. */
+static cudaError_t take(void **out, size_t bytes)
+{
+    const size_t room = round_up(bytes, ALIGNMENT), pages = round_up(room, SIM_GUARD);
+
+    sim_device_range();
     char *begin = bytes > CARD_BYTES - used_bytes ? NULL : find_room(pages + 2 * SIM_GUARD);
 
     if (begin == NULL || mprotect(begin + SIM_GUARD, pages, PROT_READ | PROT_WRITE) != 0)
@@ -136,6 +144,7 @@ static void give_back(void *base)
     check_margins(&b);
     if (mmap(begin, (size_t)(end - begin), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         sim_stop("cudaFree: the pages of %p stay", base);
+    sim_race_forget(b.base, b.room);
     used_bytes -= b.room;
     n_block--;
     memmove(blocks + at, blocks + at + 1, (size_t)(n_block - at) * sizeof *blocks);
@@ -170,6 +179,27 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
     *total_bytes = CARD_BYTES;
     *free_bytes = CARD_BYTES - used_bytes;
     return cudaSuccess;
+}
+
+bool sim_block_at(int i, SimBlock *block)
+{
+    if (i >= n_block)
+        return false;
+    *block = blocks[i];
+    return true;
+}
+
+bool sim_block_nearest(const void *p, SimBlock *block)
+{
+    const int n = blocks_before(p);
+
+    if (n > 0 && (const char *)p < region_end(&blocks[n - 1]))
+        *block = blocks[n - 1];
+    else if (n < n_block && (const char *)p >= region_begin(&blocks[n]))
+        *block = blocks[n];
+    else
+        return false;
+    return true;
 }
 
 bool sim_is_device(const void *p) { return range != NULL && (uintptr_t)p - (uintptr_t)range < RANGE_BYTES; }

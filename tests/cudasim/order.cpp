@@ -6,31 +6,37 @@ uint16_t sim_order_threads[SIM_MAX_THREADS];
 uint8_t sim_order_lanes[SIM_WARP];
 bool sim_order_warp_first;
 
-static SimOrder order;
-static bool order_is_set;
+static const char *const NAMES[] = {"ascending", "descending", "shuffled", "all"};
+static SimOrder wanted, order; /* order: never SIM_ALL_ORDERS */
+static bool is_set;
 static int n_ordered; /* threads that the table is filled for; 0: it is not */
 static uint64_t random_state;
 
-void sim_set_order(SimOrder wanted)
+void sim_set_order(SimOrder of_launches)
 {
-    order = wanted;
-    order_is_set = true;
-    n_ordered = 0;
-    random_state = 1;
+    wanted = of_launches;
+    is_set = true;
 }
 
-static void order_from_environment(void)
+SimOrder sim_order_wanted(void)
 {
     const char *name = getenv("LETHE_SIM_ORDER");
 
-    if (name == NULL || strcmp(name, "ascending") == 0)
-        sim_set_order(SIM_ASCENDING);
-    else if (strcmp(name, "descending") == 0)
-        sim_set_order(SIM_DESCENDING);
-    else if (strcmp(name, "shuffled") == 0)
-        sim_set_order(SIM_SHUFFLED);
-    else
-        sim_stop("LETHE_SIM_ORDER: ascending, descending or shuffled expected, '%s' found", name);
+    for (int i = 0; i <= SIM_ALL_ORDERS && !is_set; i++)
+        if (strcmp(name == NULL ? NAMES[SIM_ASCENDING] : name, NAMES[i]) == 0)
+            sim_set_order((SimOrder)i);
+    if (!is_set)
+        sim_stop("LETHE_SIM_ORDER: ascending, descending, shuffled or all expected, '%s' found", name);
+    return wanted;
+}
+
+const char *sim_order_name(SimOrder of) { return NAMES[of]; }
+
+void sim_order_begin_grid(SimOrder of_grid)
+{
+    order = of_grid;
+    n_ordered = 0;
+    random_state = 1; /* so that a failure can be had again */
 }
 
 /* SplitMix64. */
@@ -56,12 +62,6 @@ template <typename T> static void fill(T *at, int n)
         at[i] = at[j];
         at[j] = kept;
     }
-}
-
-void sim_order_begin_launch(void)
-{
-    if (!order_is_set)
-        order_from_environment();
 }
 
 void sim_order_begin_block(int n_thread)

@@ -11,7 +11,11 @@ extern uint8_t sim_order_lanes[SIM_WARP];
 /* After a warp primitive, its lanes go on before the other threads. */
 extern bool sim_order_warp_first;
 
-void sim_order_begin_launch(void);
+/* What sim_set_order or the environment asks for. */
+SimOrder sim_order_wanted(void);
+const char *sim_order_name(SimOrder of);
+/* of_grid: one of the three. */
+void sim_order_begin_grid(SimOrder of_grid);
 void sim_order_begin_block(int n_thread);
 /* The i-th of n blocks to run. */
 uint64_t sim_order_block(uint64_t i, uint64_t n);

@@ -150,7 +150,8 @@ typedef struct Allowance {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Allowance *allowances;
 
-size_t sim_shared_allowed(const void *kernel)
+/* Bytes of dynamic shared memory that this kernel may ask for. */
+static size_t shared_allowed(const void *kernel)
 {
     size_t bytes = SIM_SHARED_DEFAULT;
 
@@ -170,7 +171,7 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attr
         return cudaSuccess;
     if (value < 0 || value > SIM_SHARED_OPTIN)
         return sim_error(cudaErrorInvalidValue);
-    if (sim_shared_allowed(kernel) == (size_t)value)
+    if (shared_allowed(kernel) == (size_t)value)
         return cudaSuccess;
     Allowance *a = (Allowance *)malloc(sizeof *a);
 
@@ -183,7 +184,7 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attr
     return cudaSuccess;
 }
 
-enum { MAX_PARAMETERS = 4096, MAX_BLOCK_Z = 64, MAX_GRID_Y = 65535 };
+enum { MAX_BLOCK_Z = 64, MAX_GRID_Y = 65535 };
 
 static cudaError_t check_launch(const void *kernel, dim3 grid, dim3 block, size_t smem)
 {
@@ -193,12 +194,12 @@ static cudaError_t check_launch(const void *kernel, dim3 grid, dim3 block, size_
         return cudaErrorInvalidConfiguration;
     if (grid.x == 0 || grid.x > INT32_MAX || grid.y == 0 || grid.y > MAX_GRID_Y || grid.z == 0 || grid.z > MAX_GRID_Y)
         return cudaErrorInvalidConfiguration;
-    return smem > sim_shared_allowed(kernel) ? cudaErrorInvalidValue : cudaSuccess;
+    return smem > shared_allowed(kernel) ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 typedef struct Queued {
     SimLaunch launch;
-    alignas(16) char closure[MAX_PARAMETERS];
+    alignas(16) char closure[SIM_MAX_PARAMETERS];
 } Queued;
 
 static void run_launch(const void *args)
@@ -217,9 +218,11 @@ void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, siz
 
     if (sim_error(check_launch(kernel, grid, block, smem)) != cudaSuccess)
         return;
-    if (closure_bytes > MAX_PARAMETERS)
-        sim_stop("kernel %s: %zu bytes of parameters, at most %d", name, closure_bytes, MAX_PARAMETERS);
-    queued.launch = {name, kernel, grid, block, smem, body, NULL};
+    if (closure_bytes > SIM_MAX_PARAMETERS)
+        sim_stop("kernel %s: %zu bytes of parameters, at most %d", name, closure_bytes, SIM_MAX_PARAMETERS);
+    queued.launch = {name, kernel, grid, block, smem, body, NULL, closure_bytes, SIM_SHARED_DEFAULT};
+    if (shared_allowed(kernel) > SIM_SHARED_DEFAULT)
+        queued.launch.shared_limit = SIM_SHARED_OPTIN;
     memcpy(queued.closure, closure, closure_bytes);
     sim_enqueue(stream, name, run_launch, &queued, offsetof(Queued, closure) + closure_bytes);
 }

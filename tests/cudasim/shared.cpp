@@ -74,12 +74,14 @@ void sim_shared_end_block(void)
 
 void *sim_shared_place(SimShared *array)
 {
+    const size_t limit = sim_current->shared_limit;
+
     static_bytes += (array->bytes + array->align - 1) / array->align * array->align;
     if (static_bytes > SIM_SHARED_DEFAULT)
         sim_stop("shared array '%s': %zu bytes of arrays in one kernel, at most %d", array->name, static_bytes, SIM_SHARED_DEFAULT);
-    if (static_bytes + arrays[0].bytes > SIM_SHARED_OPTIN)
-        sim_stop("shared array '%s': %zu bytes of arrays and %zu dynamic, at most %d together", array->name, static_bytes, arrays[0].bytes,
-                 SIM_SHARED_OPTIN);
+    if (static_bytes + arrays[0].bytes > limit)
+        sim_stop("shared array '%s': %zu bytes of arrays and %zu dynamic, at most %zu together", array->name, static_bytes, arrays[0].bytes,
+                 limit);
     array->base = place(array->name, array->bytes, array->align)->base;
     array->serial = sim_serial;
     return array->base;
@@ -87,18 +89,26 @@ void *sim_shared_place(SimShared *array)
 
 void *sim_shared_dynamic(void) { return arrays[0].base; }
 
+SimRange sim_shared_range(void) { return {arena, ARENA_BYTES}; }
 bool sim_in_shared(const void *p) { return (uintptr_t)p - (uintptr_t)arena < ARENA_BYTES; }
 
-bool sim_shared_find(const void *p, SimArray *found)
+bool sim_shared_nearest(const void *p, SimArray *found)
 {
-    if (!sim_in_shared(p))
-        return false;
     const size_t slot = (size_t)((const char *)p - arena) / (SIM_GUARD + SLOT);
+    /* A slot begins with the guard behind the slot before. */
+    const size_t behind = (size_t)((const char *)p - arena) % (SIM_GUARD + SLOT) < SIM_GUARD / 2 && slot > 0 ? slot - 1 : slot;
 
-    if (slot >= (size_t)n_array || (const char *)p < arrays[slot].base)
+    if (behind >= (size_t)n_array)
         return false;
-    *found = {arrays[slot].name, (size_t)((const char *)p - arrays[slot].base), arrays[slot].bytes, arrays[slot].align};
-    return found->offset < found->bytes;
+    const Array *array = &arrays[behind];
+
+    *found = {array->name, (const char *)p - array->base, array->bytes, array->align};
+    return true;
+}
+
+bool sim_shared_find(const void *p, size_t bytes, SimArray *found)
+{
+    return sim_in_shared(p) && sim_shared_nearest(p, found) && found->offset >= 0 && (size_t)found->offset + bytes <= found->bytes;
 }
 
 void sim_check_aligned(const char *what, const void *p, size_t bytes)
@@ -107,6 +117,6 @@ void sim_check_aligned(const char *what, const void *p, size_t bytes)
 
     if ((uintptr_t)p % bytes != 0)
         sim_stop("%s at %p, which is no multiple of %zu", what, p, bytes);
-    if (sim_shared_find(p, &array) && array.align < bytes)
-        sim_stop("%s in shared array '%s', which is aligned to %zu bytes only by chance", what, array.name, bytes);
+    if (sim_shared_find(p, bytes, &array) && array.align < bytes)
+        sim_stop("%s in shared array '%s', which is aligned to %zu bytes and only by chance to %zu", what, array.name, array.align, bytes);
 }

@@ -28,6 +28,7 @@ cudaError_t sim_error(cudaError_t error);
 /* Stops unless [p, p + bytes) lies in one live allocation of device memory. what: "cudaMemcpy: destination". */
 void sim_check_device(const char *what, const void *p, size_t bytes);
 bool sim_is_device(const void *p);
+struct SimRange sim_device_range(void); /* what sim_is_device is true for */
 bool sim_is_pinned(const void *p);
 
 /* ---- launches (block.cpp) ---- */
@@ -39,7 +40,15 @@ typedef struct SimLaunch {
     size_t smem;
     void (*body)(const void *closure);
     const void *closure;
+    size_t closure_bytes;
+    size_t shared_limit; /* static and dynamic together */
 } SimLaunch;
+enum { SIM_MAX_PARAMETERS = 4096 };
+
+typedef struct SimRange {
+    const char *begin;
+    size_t bytes;
+} SimRange;
 
 typedef struct SimThread {
     struct Fiber *fiber; /* NULL: not started, or done */
@@ -58,21 +67,23 @@ int sim_thread_number(void);
 extern uint64_t sim_serial;
 
 void sim_run(const SimLaunch *launch);
-/* Bytes of dynamic shared memory that cudaFuncSetAttribute allows this kernel. */
-size_t sim_shared_allowed(const void *kernel);
 
 /* ---- shared memory (shared.cpp), asynchronous copies (async.cpp): the steps of a block's life ---- */
 
 void sim_shared_begin_launch(void);
 void sim_shared_begin_block(void);
 void sim_shared_end_block(void);
-/* The array that p lies in; false if none. name: for messages; offset: in bytes from its start. */
+/* The array whose slot p lies in, and p's offset in it, which may be outside; false if there is no such array. name: for messages. */
 typedef struct SimArray {
     const char *name;
-    size_t offset, bytes, align;
+    ptrdiff_t offset;
+    size_t bytes, align;
 } SimArray;
-bool sim_shared_find(const void *p, SimArray *array);
+bool sim_shared_nearest(const void *p, SimArray *array);
+/* The same, false unless all of [p, p + bytes) is in the array. */
+bool sim_shared_find(const void *p, size_t bytes, SimArray *array);
 bool sim_in_shared(const void *p);
+SimRange sim_shared_range(void);
 void sim_copies_end_thread(void);
 
 #endif

@@ -1,9 +1,10 @@
 /* Votes, ldmatrix and the tensor-core step: what the last lane to arrive does for its warp. */
-#include "tests/cudasim/sim.h"
+#include "tests/cudasim/race.h"
 
 #include "kernels/cuda/port.h"
 
-void sim_syncwarp(unsigned mask, SimPlace place) { sim_meet("__syncwarp", mask, NULL, NULL, place); }
+static void syncwarp_all(void *const *) { sim_race_syncwarp(); }
+void sim_syncwarp(unsigned mask, SimPlace place) { sim_meet("__syncwarp", mask, NULL, syncwarp_all, place); }
 
 typedef struct Vote {
     bool vote;
@@ -66,8 +67,9 @@ void sim_ldmatrix(uint32_t *r, const void *row, int n_matrix, bool transposed, S
 
     if (sim_lane() < n_matrix * 8) {
         sim_check_aligned(what, row, 16);
-        if (!sim_shared_find(row, &array) || array.offset + 16 > array.bytes)
+        if (!sim_shared_find(row, 16, &array))
             sim_stop("%s at %s:%d: %p is not in an array of shared memory", what, place.file, place.line, row);
+        sim_race_access(row, 16, false);
     }
     sim_meet(what, 0xffffffffu, &m, load_all, place);
 }

@@ -1,0 +1,114 @@
+#include "tests/cudasim/pages.h"
+
+#include "tests/cudasim/fault.h"
+#include "tests/cudasim/memory.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* One page that was written: where it is, and two pages of copies. */
+typedef struct Page {
+    char *at, *before, *expected;
+} Page;
+
+static Page *pages;
+static int n_page, page_cap;
+static char *copies; /* 2 pages for each */
+static bool tracking;
+
+static size_t page_bytes(void)
+{
+    static const size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+
+    return bytes;
+}
+
+static void protect_all(int protection)
+{
+    SimBlock b;
+
+    for (int i = 0; sim_block_at(i, &b); i++) {
+        char *const begin = (char *)((uintptr_t)b.base / page_bytes() * page_bytes());
+
+        if (mprotect(begin, (size_t)(b.base + b.room - begin), protection) != 0)
+            sim_stop("cannot change the protection of device memory");
+    }
+}
+
+void sim_pages_begin(void)
+{
+    n_page = 0;
+    tracking = true;
+    protect_all(PROT_READ);
+}
+
+/* Called while a kernel stands still at its write, so allocating is as safe as anywhere. */
+static void grow(void)
+{
+    const int cap = page_cap == 0 ? 1024 : 2 * page_cap;
+    void *grown = mmap(NULL, (size_t)cap * 2 * page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    pages = (Page *)realloc(pages, (size_t)cap * sizeof *pages);
+    if (grown == MAP_FAILED || pages == NULL)
+        sim_stop("no memory for copies of %d pages", cap);
+    memcpy(grown, copies, (size_t)n_page * 2 * page_bytes());
+    munmap(copies, (size_t)page_cap * 2 * page_bytes());
+    copies = (char *)grown;
+    page_cap = cap;
+    for (int i = 0; i < cap; i++) {
+        pages[i].before = copies + (size_t)i * 2 * page_bytes();
+        pages[i].expected = pages[i].before + page_bytes();
+    }
+}
+
+bool sim_pages_fault(void *p)
+{
+    char *const at = (char *)((uintptr_t)p / page_bytes() * page_bytes());
+    SimBlock b;
+
+    if (!tracking || !sim_is_device(p) || !sim_block_nearest(p, &b) || at + page_bytes() <= b.base || at >= b.base + b.room)
+        return false;
+    if (n_page == page_cap)
+        grow();
+    pages[n_page].at = at;
+    memcpy(pages[n_page].before, at, page_bytes());
+    memcpy(pages[n_page].expected, at, page_bytes());
+    n_page++;
+    return mprotect(at, page_bytes(), PROT_READ | PROT_WRITE) == 0;
+}
+
+void sim_pages_expect(void)
+{
+    for (int i = 0; i < n_page; i++) {
+        memcpy(pages[i].expected, pages[i].at, page_bytes());
+        memcpy(pages[i].at, pages[i].before, page_bytes());
+    }
+}
+
+void sim_pages_compare(const char *order, bool last)
+{
+    char where[200];
+
+    for (int i = 0; i < n_page; i++) {
+        const Page *page = &pages[i];
+
+        for (size_t j = 0; memcmp(page->at, page->expected, page_bytes()) != 0 && j < page_bytes(); j += 4)
+            if (memcmp(page->at + j, page->expected + j, 4) != 0) {
+                unsigned got, want;
+
+                memcpy(&got, page->at + j, sizeof got);
+                memcpy(&want, page->expected + j, sizeof want);
+                sim_describe(page->at + j, where, sizeof where);
+                sim_stop("threads in %s order write 0x%08x, in ascending order 0x%08x, to %s", order, got, want, where);
+            }
+        if (!last)
+            memcpy(page->at, page->before, page_bytes());
+    }
+}
+
+void sim_pages_end(void)
+{
+    protect_all(PROT_READ | PROT_WRITE);
+    tracking = false;
+}
