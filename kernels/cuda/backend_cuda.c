@@ -20,4 +20,13 @@ const Backend backend_cuda = {
     .record_end = cuda_record_end,
     .replay = cuda_replay,
     .record_free = cuda_record_free,
+
+    .rope = cuda_rope,
+    .swiglu = cuda_swiglu,
+    .swiglu_grad = cuda_swiglu_grad,
+    .dropout = cuda_dropout,
+    .axpy = cuda_axpy,
+    .sub = cuda_sub,
+    .scale = cuda_scale,
+    .cast = cuda_cast,
 };
