@@ -21,6 +21,12 @@ const Backend backend_cuda = {
     .replay = cuda_replay,
     .record_free = cuda_record_free,
 
+    .embed = cuda_embed,
+    .embed_grad = cuda_embed_grad,
+    .gather = cuda_gather,
+    .scatter = cuda_scatter,
+    .bias_grad = cuda_bias_grad,
+
     .rope = cuda_rope,
     .swiglu = cuda_swiglu,
     .swiglu_grad = cuda_swiglu_grad,
@@ -29,4 +35,6 @@ const Backend backend_cuda = {
     .sub = cuda_sub,
     .scale = cuda_scale,
     .cast = cuda_cast,
+
+    .sumsq = cuda_sumsq,
 };
