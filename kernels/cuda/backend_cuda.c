@@ -27,6 +27,8 @@ const Backend backend_cuda = {
     .scatter = cuda_scatter,
     .bias_grad = cuda_bias_grad,
 
+    .rmsnorm = cuda_rmsnorm,
+    .rmsnorm_grad = cuda_rmsnorm_grad,
     .rope = cuda_rope,
     .swiglu = cuda_swiglu,
     .swiglu_grad = cuda_swiglu_grad,
