@@ -47,9 +47,17 @@ static Box copy_of(const Box *b)
 
 static size_t size_of(const Box *b) { return (size_t)(b->t.rows * b->t.cols); }
 
-/* Reads both runs: the same bits, and near the reference. Frees all three. */
-static void check_result(const char *what, Box *got, Box *again, double *want)
+/* A call on the other device: each waits for its own work only. */
+#define CHECK_OTHER(device, call)                                                                                      \
+    do {                                                                                                               \
+        CHECK_OK(device_sync(device));                                                                                 \
+        CHECK_OK(call);                                                                                                \
+    } while (0)
+
+/* Reads both runs, the second of which `three` made: the same bits, and near the reference. Frees all of them. */
+static void check_result(const char *what, Device *three, Box *got, Box *again, double *want)
 {
+    CHECK_OK(device_sync(three));
     box_get(got);
     box_get(again);
     check_same(what, got, again);
@@ -151,7 +159,7 @@ static void check_norm_grad(Device *one, Device *three, DType dtype, NormShape s
 
     CHECK_OK(op_rmsnorm(one, y.t, rstd.t, x.t, w.t, 1e-5f));
     CHECK_OK(op_rmsnorm_grad(one, dx.t, dw.t, mode == 2 ? dx.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
-    CHECK_OK(op_rmsnorm_grad(three, dx2.t, dw2.t, mode == 2 ? dx2.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
+    CHECK_OTHER(one, op_rmsnorm_grad(three, dx2.t, dw2.t, mode == 2 ? dx2.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
     CHECK_OK(op_rmsnorm_grad(one, frozen.t, (Tensor){0}, mode == 2 ? frozen.t : dy.t, x.t, w.t, rstd.t, mode == 1 ? 1.0f : 0.0f));
     ref_rmsnorm_grad(want, want_dw, dy.v, x.v, w.v, s.rows, s.group, s.n, (double)1e-5f);
     for (size_t i = 0; i < size_of(&dx) && mode == 1; i++)
@@ -160,8 +168,8 @@ static void check_norm_grad(Device *one, Device *three, DType dtype, NormShape s
     box_get(&frozen);
     check_same("rmsnorm_grad without dw", &dx, &frozen);
     box_free(&frozen);
-    check_result("rmsnorm_grad, dx", &dx, &dx2, want);
-    check_result("rmsnorm_grad, dw", &dw, &dw2, want_dw);
+    check_result("rmsnorm_grad, dx", three, &dx, &dx2, want);
+    check_result("rmsnorm_grad, dw", three, &dw, &dw2, want_dw);
     mem_free(before);
     box_free(&x);
     box_free(&w);
@@ -198,8 +206,8 @@ static void check_swiglu_grad(Device *one, Device *three, DType dtype, int64_t r
 
     ref_swiglu_grad(want, dy.v, x.v, rows, n);
     CHECK_OK(op_swiglu_grad(one, dx.t, dy.t, x.t));
-    CHECK_OK(op_swiglu_grad(three, in_place.t, dy.t, in_place.t));
-    check_result("swiglu_grad", &dx, &in_place, want);
+    CHECK_OTHER(one, op_swiglu_grad(three, in_place.t, dy.t, in_place.t));
+    check_result("swiglu_grad", three, &dx, &in_place, want);
     box_free(&x);
     box_free(&dy);
 }
@@ -260,8 +268,8 @@ static void check_embed_grads(Device *one, Device *three)
 
             ref_embed_grad(want, dy.v, token, BATCH, n);
             CHECK_OK(op_embed_grad(one, dw.t, dy.t, ids.t, firsts.t, orders.t));
-            CHECK_OK(op_embed_grad(three, again.t, dy.t, ids.t, firsts.t, orders.t));
-            check_result("embed_grad", &dw, &again, want);
+            CHECK_OTHER(one, op_embed_grad(three, again.t, dy.t, ids.t, firsts.t, orders.t));
+            check_result("embed_grad", three, &dw, &again, want);
             box_free(&dy);
             box_free(&ids);
             box_free(&firsts);
@@ -288,8 +296,8 @@ static void check_bias_grads(Device *one, Device *three)
 
             ref_bias_grad(want, dy.v, shape[s][0], shape[s][1]);
             CHECK_OK(op_bias_grad(one, db.t, dy.t));
-            CHECK_OK(op_bias_grad(three, again.t, dy.t));
-            check_result("bias_grad", &db, &again, want);
+            CHECK_OTHER(one, op_bias_grad(three, again.t, dy.t));
+            check_result("bias_grad", three, &db, &again, want);
             box_free(&dy);
         }
 }
@@ -315,7 +323,8 @@ static void check_sumsq(Device *one, Device *three, DType dtype, int64_t rows, i
     for (size_t i = 0; i < size_of(&x); i++)
         want += x.v[i] * x.v[i];
     CHECK_OK(op_sumsq(one, out.t, x.t));
-    CHECK_OK(op_sumsq(three, again.t, x.t));
+    CHECK_OTHER(one, op_sumsq(three, again.t, x.t));
+    CHECK_OK(device_sync(three));
     box_get(&out);
     box_get(&again);
     check_same("sumsq", &out, &again);
