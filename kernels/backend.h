@@ -8,6 +8,7 @@
 
 typedef struct Backend {
     const char *name;
+    bool runs_ahead; /* device_runs_ahead */
 
     /* device; all of these must be there */
     Status (*open)(Device *dev, const char *index, int n_thread);

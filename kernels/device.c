@@ -100,6 +100,7 @@ void device_close(Device *dev)
 const char *device_class(const Device *dev) { return dev->class_name; }
 const char *device_description(const Device *dev) { return dev->description; }
 const char *device_backend(const Device *dev) { return dev->table->name; }
+bool device_runs_ahead(const Device *dev) { return dev->table->runs_ahead; }
 Pool *device_pool(const Device *dev) { return dev->pool; }
 GemmMeter *device_gemm_meter(Device *dev) { return &dev->meter; }
 

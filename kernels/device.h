@@ -19,6 +19,8 @@ const char *device_class(const Device *dev);
 /* For people: "AMD EPYC, 2 threads, avx512-bf16, oneDNN 2.6.3". */
 const char *device_description(const Device *dev);
 const char *device_backend(const Device *dev); /* "cpu", "cuda" */
+/* Whether ops may still be at work when their call returns, so that the host can do something else meanwhile. */
+bool device_runs_ahead(const Device *dev);
 /* The device's thread pool (host work of the model may use it between ops). */
 Pool *device_pool(const Device *dev);
 

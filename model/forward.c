@@ -133,27 +133,38 @@ static Status score_rows(const LayerRun *run, Workspace *ws, const Batch *batch,
     return LT_OK;
 }
 
-Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy)
+Status forward_begin(const Model *model, Workspace *ws, const Batch *batch)
 {
-    const int32_t n_pair = batch->n_pair;
     LayerRun run;
     int32_t n_row;
     Tensor hidden, h;
 
     TRY(check_batch(model, ws, batch));
-    if (n_pair == 0)
+    if (batch->n_pair == 0)
         return LT_OK;
     n_row = list_rows(ws, batch);
     TRY(start_run(&run, model, ws, batch));
-    TRY(upload_pairs(model, ws, n_row, n_pair));
+    TRY(upload_pairs(model, ws, n_row, batch->n_pair));
     TRY(run_layers(&run, ws, batch, n_row, &hidden));
     TRY(layer_final_norm(&run, hidden, &h));
-    TRY(score_rows(&run, ws, batch, h));
+    return score_rows(&run, ws, batch, h);
+}
+
+Status forward_finish(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy)
+{
+    const int32_t n_pair = batch->n_pair;
+
     TRY(device_download(model->dev, lp, tensor_cols(ws->lp, 0, n_pair)));
     TRY(device_download(model->dev, ws->host_best, tensor_cols(ws->best, 0, n_pair)));
     for (int32_t i = 0; i < n_pair; i++)
         greedy[i] = ws->host_best[i] == batch->pair[i].target;
     return LT_OK;
+}
+
+Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy)
+{
+    TRY(forward_begin(model, ws, batch));
+    return forward_finish(model, ws, batch, lp, greedy);
 }
 
 Status forward_logits(const Model *model, Workspace *ws, const Batch *batch, float *logits)

@@ -43,6 +43,10 @@ size_t workspace_bytes(const Model *model, const BatchLimits *limits);
  * The last layer and the head run only on rows that some pair names. Bits depend on each sequence alone. LT_E_INPUT for an id or a position
  * that the model does not have. */
 Status forward_logprob(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy);
+/* The same in two halves: begin returns once the device has its work, which on a GPU is long before it is done; finish waits and fetches. One at a time for a
+ * workspace, the batch as it was between the two. After a failed begin there is nothing to finish. */
+Status forward_begin(const Model *model, Workspace *ws, const Batch *batch);
+Status forward_finish(const Model *model, Workspace *ws, const Batch *batch, float *lp, bool *greedy);
 /* All logits, F32 [n_token, V] into host memory. LT_E_INPUT likewise; pairs are checked and then ignored. */
 Status forward_logits(const Model *model, Workspace *ws, const Batch *batch, float *logits);
 

@@ -19,6 +19,8 @@ static struct {
     int opened, passes, largest;
     int fail_at, stop_at; /* pass that fails, or during which a signal arrives; from 1, 0: never */
     int64_t long_from;    /* sequences longer than this rotate each by its own length; 0: all alike */
+    bool ahead;           /* a device that is at work while the engine goes on */
+    int running;          /* passes begun and not finished */
 } fake;
 
 int64_t rope_length_class(const ModelConfig *cfg, int64_t length)
@@ -100,16 +102,38 @@ static void hash_rows(const Batch *b, uint32_t *seen)
     assert_int_equal(covered, b->n_token);
 }
 
-Status forward_logprob(const Model *model, Workspace *ws, const Batch *b, float *lp, bool *greedy)
+bool device_runs_ahead(const Device *dev)
 {
-    static uint32_t seen[1 << 16];
+    (void)dev;
+    return fake.ahead;
+}
 
+Status device_sync(Device *dev)
+{
+    (void)dev;
+    fake.running = 0;
+    return LT_OK;
+}
+
+Status forward_begin(const Model *model, Workspace *ws, const Batch *b)
+{
     (void)model;
     if (++fake.passes == fake.fail_at)
         return FAIL(LT_E_DEVICE, "the device is on fire");
     if (fake.passes == fake.stop_at)
         engine_stop();
     assert_true(b->n_token <= ws->limits.n_token && b->n_segment <= ws->limits.n_segment && b->n_pair <= ws->limits.n_pair);
+    assert_int_equal(fake.running++, 0);
+    return LT_OK;
+}
+
+/* The work is done as late as it may be: the batch has to be what it was. */
+Status forward_finish(const Model *model, Workspace *ws, const Batch *b, float *lp, bool *greedy)
+{
+    static uint32_t seen[1 << 16];
+
+    (void)model, (void)ws;
+    assert_int_equal(fake.running--, 1);
     fake.largest = b->n_token > fake.largest ? b->n_token : fake.largest;
     hash_rows(b, seen);
     for (int32_t i = 0; i < b->n_pair; i++) {
@@ -131,6 +155,7 @@ typedef struct Question {
 typedef struct Exam {
     Question *question;
     int n_question, asked, answered;
+    int asked_running; /* questions asked for while the device was at work */
     int32_t max_length, position_limit;
     double loglik[MAX_GROUPS][MAX_REQUESTS];
 } Exam;
@@ -168,6 +193,7 @@ static Status ask(void *context, RequestGroup *group, bool *more)
         *group = (RequestGroup){q->request, q->n_request};
     }
     assert_true(exam->asked - exam->answered <= ENGINE_GROUPS_HELD);
+    exam->asked_running += fake.running;
     return LT_OK;
 }
 
@@ -217,10 +243,11 @@ static Status sit(Exam *exam, int32_t budget, EngineStats *stats)
     const EngineOptions options = {.token_budget = budget};
     Engine *engine = NULL;
 
-    exam->asked = exam->answered = 0;
+    exam->asked = exam->answered = exam->asked_running = 0;
     fake.opened = fake.passes = fake.largest = 0;
     TRY(engine_open(&engine, &model, &options));
     const Status st = engine_run(engine, ask, exam, mark, exam);
+    assert_int_equal(fake.running, 0);
     *stats = *engine_stats(engine);
     engine_close(engine);
     return st;
@@ -254,6 +281,8 @@ static void test_run_answers_every_request_at_any_budget(void **state)
         assert_true(stats.tokens_read <= stats.tokens_asked);
     }
     assert_true(stats.tokens_read < stats.tokens_asked * 7 / 10); /* contexts were shared */
+    CHECK_OK(sit(&exam, 512, &stats));
+    assert_true(fake.ahead ? exam.asked_running > MAX_GROUPS / 2 : exam.asked_running == 0);
 }
 
 static void test_run_cuts_on_the_left(void **state)
@@ -414,18 +443,34 @@ static void test_run_survives_without_memory(void **state)
     mem_fail_at(0);
 }
 
+static int on_a_cpu(void **state)
+{
+    (void)state;
+    fake.ahead = false;
+    return 0;
+}
+
+static int on_a_gpu(void **state)
+{
+    (void)state;
+    fake.ahead = true;
+    return 0;
+}
+
+#define ON_BOTH(test) {#test, test, on_a_cpu, NULL, NULL}, {#test "_ahead", test, on_a_gpu, NULL, NULL}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_answers_every_request_at_any_budget),
-        cmocka_unit_test(test_run_cuts_on_the_left),
-        cmocka_unit_test(test_run_reads_what_is_common_once),
-        cmocka_unit_test(test_run_shares_only_what_rotates_alike),
-        cmocka_unit_test(test_run_grows_only_for_longer_requests),
-        cmocka_unit_test(test_run_stops_between_passes),
-        cmocka_unit_test(test_run_hands_on_failures),
-        cmocka_unit_test(test_open_checks_max_length),
-        cmocka_unit_test(test_run_survives_without_memory),
+        ON_BOTH(test_run_answers_every_request_at_any_budget),
+        ON_BOTH(test_run_cuts_on_the_left),
+        ON_BOTH(test_run_reads_what_is_common_once),
+        ON_BOTH(test_run_shares_only_what_rotates_alike),
+        ON_BOTH(test_run_grows_only_for_longer_requests),
+        ON_BOTH(test_run_stops_between_passes),
+        ON_BOTH(test_run_hands_on_failures),
+        ON_BOTH(test_open_checks_max_length),
+        ON_BOTH(test_run_survives_without_memory),
     };
     return TEST_MAIN(tests);
 }

@@ -26,9 +26,12 @@ struct Engine {
     const Adapter *adapter;
     int32_t token_budget, max_length;
     Workspace *ws;
-    Pack pack;
+    Pack pack;                     /* what is being filled */
+    Pack running;                  /* what the device is at; empty: nothing */
     Held held[ENGINE_GROUPS_HELD]; /* in the order given */
-    int32_t n_held, n_placed;      /* n_placed: groups of which every request has been packed */
+    int32_t n_held;
+    int32_t n_placed; /* groups of which every request has been packed */
+    int32_t n_due;    /* those that are complete once `running` is */
     EngineStats stats;
 };
 
@@ -56,6 +59,22 @@ static BatchLimits limits_for(int32_t n_token, int32_t n_pair, const Adapter *ad
                          .max_rank = adapter != NULL ? adapter->max_rank : 0};
 }
 
+static void close_passes(Engine *e)
+{
+    workspace_close(e->ws);
+    e->ws = NULL;
+    pack_release(&e->pack);
+    pack_release(&e->running);
+}
+
+static Status open_passes(Engine *e, const BatchLimits *limits)
+{
+    TRY(pack_init(&e->pack, limits));
+    if (device_runs_ahead(e->model->dev))
+        TRY(pack_init(&e->running, limits));
+    return workspace_open(&e->ws, e->model, limits);
+}
+
 Status engine_open(Engine **out, const Model *model, const EngineOptions *options)
 {
     const int64_t own_length = model->cfg.max_position_embeddings;
@@ -75,8 +94,7 @@ Status engine_open(Engine **out, const Model *model, const EngineOptions *option
     e->adapter = options->adapter;
     e->token_budget = limits.n_token;
     e->max_length = (int32_t)max_length;
-    TRY_GOTO(pack_init(&e->pack, &limits), st, failed);
-    TRY_GOTO(workspace_open(&e->ws, model, &limits), st, failed);
+    TRY_GOTO(open_passes(e, &limits), st, failed);
     *out = e;
     return LT_OK;
 failed:
@@ -94,8 +112,7 @@ void engine_close(Engine *e)
         mem_free(e->held[i].lp);
         mem_free(e->held[i].greedy);
     }
-    workspace_close(e->ws);
-    pack_release(&e->pack);
+    close_passes(e);
     mem_free(e);
 }
 
@@ -174,7 +191,7 @@ static Status deliver_group(Held *h, ResponseSink sink, void *context)
     return sink(context, &h->group, h->response);
 }
 
-/* Forgets the first n groups held; a group that is still being packed moves to the front with its answers. */
+/* Forgets the first n groups held; those that are still waited for or being packed move to the front with their answers. */
 static void drop_groups(Engine *e, int32_t n)
 {
     for (int32_t i = n; i < e->n_held; i++) {
@@ -184,41 +201,88 @@ static void drop_groups(Engine *e, int32_t n)
     }
     e->n_held -= n;
     e->n_placed -= n;
+    e->n_due -= n;
 }
 
-/* One forward pass over what is packed, then the delivery of every group that is complete. */
-static Status run_pass(Engine *e, ResponseSink sink, void *context)
+static Status begin_pass(Engine *e, Pack *pack)
 {
-    if (engine_stop_taken())
-        return FAIL(LT_E_INTERRUPTED, "interrupted; what was scored so far is kept");
-    if (e->pack.n_token > 0) {
-        Batch batch = pack_batch(&e->pack);
-        batch.adapter = e->adapter;
-        const double start = clock_s();
-        TRY(forward_logprob(e->model, e->ws, &batch, e->pack.lp, e->pack.greedy));
-        e->stats.forward_s += clock_s() - start;
-        e->stats.tokens_read += (uint64_t)batch.n_token;
-        e->stats.passes++;
-        pack_deliver(&e->pack);
-    }
-    const int32_t n = e->n_placed;
+    Batch batch = pack_batch(pack);
+    const double start = clock_s();
+
+    batch.adapter = e->adapter;
+    TRY(forward_begin(e->model, e->ws, &batch));
+    e->stats.forward_s += clock_s() - start;
+    e->stats.tokens_read += (uint64_t)batch.n_token;
+    e->stats.passes++;
+    return LT_OK;
+}
+
+static Status finish_pass(Engine *e, Pack *pack)
+{
+    const Batch batch = pack_batch(pack);
+    const double start = clock_s();
+
+    if (pack->n_token == 0)
+        return LT_OK;
+    TRY(forward_finish(e->model, e->ws, &batch, pack->lp, pack->greedy));
+    e->stats.forward_s += clock_s() - start;
+    pack_deliver(pack);
+    return LT_OK;
+}
+
+/* The first n groups are complete. */
+static Status deliver_groups(Engine *e, int32_t n, ResponseSink sink, void *context)
+{
     for (int32_t i = 0; i < n; i++)
         TRY(deliver_group(&e->held[i], sink, context));
     drop_groups(e, n);
     return LT_OK;
 }
 
-/* A longer span than any before: the workspace and the pack (both empty) are taken anew. */
+/* Waits for the pass that runs, starts the one that is packed, and delivers the former's groups meanwhile. */
+static Status start_pass(Engine *e, ResponseSink sink, void *context)
+{
+    const int32_t n = e->n_due;
+    Status begun = LT_OK;
+
+    TRY(finish_pass(e, &e->running));
+    if (engine_stop_taken())
+        begun = FAIL(LT_E_INTERRUPTED, "interrupted; what was scored so far is kept");
+    else if (e->pack.n_token > 0)
+        begun = begin_pass(e, &e->pack);
+    if (begun == LT_OK) {
+        const Pack idle = e->running;
+
+        e->running = e->pack;
+        e->pack = idle;
+        e->n_due = e->n_placed;
+    }
+    TRY(deliver_groups(e, n, sink, context));
+    return begun;
+}
+
+/* One forward pass over what is packed, then the delivery of every group that is complete. */
+static Status run_pass(Engine *e, ResponseSink sink, void *context)
+{
+    if (device_runs_ahead(e->model->dev))
+        return start_pass(e, sink, context);
+    if (engine_stop_taken())
+        return FAIL(LT_E_INTERRUPTED, "interrupted; what was scored so far is kept");
+    if (e->pack.n_token > 0) {
+        TRY(begin_pass(e, &e->pack));
+        TRY(finish_pass(e, &e->pack));
+    }
+    return deliver_groups(e, e->n_placed, sink, context);
+}
+
+/* A longer span than any before: the workspace and the packs (empty, once nothing runs) are taken anew. */
 static Status make_room(Engine *e, const Span *span)
 {
     const int32_t n_token = span->n_token > e->pack.limits.n_token ? span->n_token : e->pack.limits.n_token;
     const BatchLimits limits = limits_for(n_token, span->n_pair, e->adapter);
 
-    workspace_close(e->ws);
-    e->ws = NULL;
-    pack_release(&e->pack);
-    TRY(pack_init(&e->pack, &limits));
-    return workspace_open(&e->ws, e->model, &limits);
+    close_passes(e);
+    return open_passes(e, &limits);
 }
 
 /* What a span of this group may take. A request beyond the budget has to be read all the same; then its siblings, which mostly add an
@@ -241,7 +305,7 @@ static Status place_group(Engine *e, ResponseSink sink, void *context)
         /* The slot is looked up each time: a pass moves the group to the front. */
         const Input *input = e->held[e->n_held - 1].input + first;
         const Span span = span_take(input, group.n_request - first, &limits);
-        if (e->pack.n_token > 0 && !pack_has_room(&e->pack, &span)) {
+        if (!pack_has_room(&e->pack, &span) && e->pack.n_token + e->running.n_token > 0) {
             TRY(run_pass(e, sink, context));
             continue;
         }
@@ -266,12 +330,19 @@ Status engine_run(Engine *e, GroupSource source, void *source_context, ResponseS
             break;
         TRY_GOTO(hold_group(e, &group), st, done);
         TRY_GOTO(place_group(e, sink, sink_context), st, done);
-        if (e->n_held == ENGINE_GROUPS_HELD || (e->stats.passes == 0 && e->pack.n_token >= e->token_budget / FIRST_PASS_SHARE))
+        if (e->stats.passes == 0 && e->pack.n_token >= e->token_budget / FIRST_PASS_SHARE)
+            TRY_GOTO(run_pass(e, sink, sink_context), st, done);
+        while (e->n_held == ENGINE_GROUPS_HELD)
             TRY_GOTO(run_pass(e, sink, sink_context), st, done);
     }
-    st = run_pass(e, sink, sink_context);
+    do
+        TRY_GOTO(run_pass(e, sink, sink_context), st, done);
+    while (e->n_held > 0);
 done:
+    if (e->running.n_token > 0)
+        (void)device_sync(e->model->dev); /* what failed has been said */
     pack_clear(&e->pack);
-    e->n_held = e->n_placed = 0;
+    pack_clear(&e->running);
+    e->n_held = e->n_placed = e->n_due = 0;
     return st;
 }

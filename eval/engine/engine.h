@@ -1,5 +1,7 @@
 /* The batched inference engine: pulls groups of requests, packs them into forward passes by a token budget, pushes responses.
  *
+ * Where the device runs ahead of the host (a GPU), the host reads and packs the next pass and delivers the last one's answers meanwhile.
+ *
  * Results do not depend on the budget, on what else is in a batch, on the order of groups or on the number of threads (tests/test_invariance.c).
  * Inputs longer than max_length lose tokens on the left, as lm-eval does: the model reads the last max_length + 1 tokens of context plus
  * continuation, minus the final one. */
@@ -18,7 +20,7 @@ typedef struct EngineOptions {
 } EngineOptions;
 
 /* The most groups the engine holds at a time: a source may keep them in a ring of this many slots. */
-enum { ENGINE_GROUPS_HELD = 256 };
+enum { ENGINE_GROUPS_HELD = 1024 };
 
 /* Gives the next group, or more = false. What it points to stays valid until the responses of the whole group were delivered. */
 typedef Status (*GroupSource)(void *context, RequestGroup *group, bool *more);
@@ -27,7 +29,7 @@ typedef Status (*ResponseSink)(void *context, const RequestGroup *group, const R
 
 typedef struct EngineStats {
     uint64_t groups, requests, tokens_asked, tokens_read, passes; /* asked: without sharing; read: rows of forward passes */
-    double forward_s;
+    double forward_s; /* the host in forward passes, waiting for them included */
 } EngineStats;
 
 /* LT_E_USAGE if max_length is beyond the model's rotary table. */

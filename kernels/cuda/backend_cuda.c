@@ -3,6 +3,7 @@
 
 const Backend backend_cuda = {
     .name = "cuda",
+    .runs_ahead = true,
 
     .open = cuda_open,
     .close = cuda_close,
