@@ -201,8 +201,13 @@ Status op_sample(Device *dev, Tensor id, Tensor lp, Tensor logits, Tensor params
 Status op_sumsq(Device *dev, Tensor out, Tensor x);
 
 /* One update of one parameter. master F32; weight: the copy the model reads (dtype T), optional where it is the master itself.
- * low: U16, with a BF16 weight: master = weight's 16 bits and these (masters "split"); then master is left out. m, v: F32 or BF16.
- * grad F32 is multiplied by grad_scale (clipping). decay: the factor taken off the parameter, p *= 1 - decay. step counts from 1. */
+ * low: U16, with a BF16 weight (masters "split"); then master is left out: its bits are 2^16 times the weight's plus low read as signed. So the
+ * weight is the master rounded to nearest (halves away from 0) as it would be beside a master of its own; mere truncation would pull every
+ * weight toward 0. low = 0: the master is the weight.
+ * m, v: F32 or BF16; the update uses them before they are rounded. v in BF16 is rounded up or down at random, up as often as the part cut off says,
+ * by a hash of its F32 bits and step: to nearest it could not fall, since a step moves it by (1-b2), usually 0.001, and half a unit is 0.002 to 0.004.
+ * grad F32 is multiplied by grad_scale (clipping). decay: the factor taken off the parameter first, p *= 1 - decay. step counts from 1.
+ * An element's result depends on its own numbers only; every backend gives the same bits. */
 typedef struct OptimArgs {
     Tensor master, low, weight, grad, m, v; /* v: AdamW only */
     float lr, beta1, beta2, eps, decay, grad_scale;
@@ -210,7 +215,7 @@ typedef struct OptimArgs {
 } OptimArgs;
 /* m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr (m / (1-b1^step)) / (sqrt(v / (1-b2^step)) + eps)   (torch.optim.AdamW) */
 Status op_adamw(Device *dev, const OptimArgs *args);
-/* u = sign(m + (1-b1)(g-m)), sign(0) = 0; p -= lr u; m += (1-b2)(g-m)   (Composer's DecoupledLionW) */
+/* u = sign(m + (1-b1)(g-m)), 0 for 0 and NaN; p -= lr u; m += (1-b2)(g-m)   (Composer's DecoupledLionW) */
 Status op_lion(Device *dev, const OptimArgs *args);
 
 /* ---- decompositions ----------------------------------------------------------------------------------------------------- */

@@ -59,12 +59,14 @@ static void put_element(void *to, DType dtype, double value)
     const bf16_t bf = f32_to_bf16(f);
     const f16_t h = f32_to_f16(f);
     const int32_t i = dtype == LT_I32 ? (int32_t)value : 0;
+    const uint16_t u = dtype == LT_U16 ? (uint16_t)value : 0;
 
     switch (dtype) {
     case LT_F64: memcpy(to, &value, 8); break;
     case LT_BF16: memcpy(to, &bf, 2); break;
     case LT_F16: memcpy(to, &h, 2); break;
     case LT_I32: memcpy(to, &i, 4); break;
+    case LT_U16: memcpy(to, &u, 2); break;
     default: memcpy(to, &f, 4); break;
     }
 }
@@ -82,6 +84,7 @@ static double get_element(const void *from, DType dtype)
     case LT_BF16: return (double)bf16_to_f32(half);
     case LT_F16: return (double)f16_to_f32(half);
     case LT_I32: memcpy(&i, from, 4); return i;
+    case LT_U16: return half;
     default: memcpy(&f, from, 4); return (double)f;
     }
 }

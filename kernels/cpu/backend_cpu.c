@@ -49,6 +49,8 @@ const Backend backend_cpu = {
     .sample = cpu_sample,
 
     .sumsq = cpu_sumsq,
+    .adamw = cpu_adamw,
+    .lion = cpu_lion,
 
     .gram_values = cpu_gram_values,
     .svd_values = cpu_svd_values,
