@@ -39,5 +39,11 @@ const Backend backend_cuda = {
     .scale = cuda_scale,
     .cast = cuda_cast,
 
+    .xent = cuda_xent,
+    .logprob = cuda_logprob,
+    .argmax = cuda_argmax,
+
     .sumsq = cuda_sumsq,
+    .adamw = cuda_adamw,
+    .lion = cuda_lion,
 };
