@@ -99,7 +99,7 @@ RACE_TESTS := $(filter test_pool test_engine test_invariance test_tokenizer_batc
 # A make of its own for what follows an installation, since the library flags above are read once; on all processors unless told otherwise.
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all found deps pocket test check layers headers sizes asan race canary soak fuzz bench install clean tests names cuda-report
+.PHONY: all found deps pocket test check layers headers sizes asan race canary sim-asan sim-race soak fuzz bench install clean tests names cuda-report
 all: found build/lethe
 
 found:
@@ -180,7 +180,7 @@ test: deps
 	$(AGAIN) all tests
 	@tests/run.sh $(VARIANT)
 
-check: layers headers sizes asan race canary
+check: layers headers sizes asan race canary sim-asan sim-race
 
 cuda-report: $(B)/liblethe.a
 	@tools/cuda_report.sh '$(NVCC)' $(CUDA_KERNELS:%.cu=$(B)/%.cu.o)
@@ -199,10 +199,10 @@ $(B)/%.h.alone: %.h
 sizes:
 	@tests/check_sizes.sh
 
-asan race canary: export LETHE_TEST_REDUCED := 1
-asan:
-	$(AGAIN) VARIANT=asan tests
-	@tests/run.sh asan
+asan race canary sim-asan sim-race: export LETHE_TEST_REDUCED := 1
+asan sim-asan sim-race:
+	$(AGAIN) VARIANT=$@ tests
+	@tests/run.sh $@
 race:
 	$(AGAIN) VARIANT=race $(RACE_TESTS:%=build/race/tests/%) build/race/lethe
 	@tests/run.sh race $(RACE_TESTS)

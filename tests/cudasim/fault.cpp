@@ -68,7 +68,7 @@ void sim_faults_begin(void)
     alternate.ss_size = sizeof stack;
     sigaltstack(&alternate, NULL);
     action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigaction(SIGSEGV, &action, &outside_segv);
     sigaction(SIGBUS, &action, &outside_bus);
 }
