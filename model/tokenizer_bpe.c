@@ -239,9 +239,10 @@ static Status encode_word(Encoder *e, Str word)
     const uint32_t hash = cache_hash(word);
     const CacheSlot *known = cache_find(&e->cache, word, hash);
     if (known != NULL)
-        return add_ids(e->out, e->cache.id + known->id, known->n_id);
+        return known->n_id > 0 ? add_ids(e->out, e->cache.id + known->id, known->n_id) : LT_OK;
     TRY(merge_piece(e, word));
-    return cache_put(&e->cache, word, hash, e->out->id + before, e->out->count - before);
+    const size_t n = e->out->count - before;
+    return cache_put(&e->cache, word, hash, n > 0 ? e->out->id + before : NULL, n);
 }
 
 /* The end of what stands at `begin`: a run of line breaks, or all in front of the next one. */
