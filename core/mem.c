@@ -23,8 +23,10 @@ bool mem_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a
 
 bool mem_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-/* Fresh memory behind a header, contents undefined; NULL with the text recorded. */
-static void *take_block(size_t count, size_t size)
+enum Content { UNDEFINED, ZEROED };
+
+/* Fresh memory behind a header; NULL with the text recorded. A large block that calloc gets from the system is zero already. */
+static void *take_block(size_t count, size_t size, enum Content content)
 {
     const uint64_t number = atomic_fetch_add(&n_taken, 1) + 1;
     size_t bytes, whole, shift = sizeof(Header);
@@ -34,8 +36,10 @@ static void *take_block(size_t count, size_t size)
         (void)FAIL(LT_E_NOMEM, "out of memory: %zu x %zu bytes do not fit into the address space", count, size);
         return NULL;
     }
+    if (bytes < SMALL_BYTES)
+        whole = bytes + sizeof(Header);
     if (atomic_load(&fail_at) != number)
-        raw = malloc(bytes < SMALL_BYTES ? bytes + sizeof(Header) : whole);
+        raw = content == ZEROED ? calloc(1, whole) : malloc(whole);
     if (raw == NULL) {
         (void)FAIL(LT_E_NOMEM, "out of memory: no %zu bytes to be had", bytes);
         return NULL;
@@ -49,14 +53,12 @@ static void *take_block(size_t count, size_t size)
 
 void *mem_take(size_t count, size_t size)
 {
-    void *block = take_block(count, size);
-
-    return block == NULL ? NULL : memset(block, 0, header_of(block)->bytes);
+    return take_block(count, size, ZEROED);
 }
 
 void *mem_resize(void *old, size_t count, size_t size)
 {
-    void *block = take_block(count, size);
+    void *block = take_block(count, size, UNDEFINED);
 
     if (block == NULL)
         return NULL;
