@@ -14,7 +14,7 @@ static _Thread_local enum { NOT_PARSING, PARSING, STARVED } parsing;
 
 static void *take_bytes(size_t bytes)
 {
-    void *block = parsing == STARVED ? NULL : mem_take(1, bytes);
+    void *block = parsing == STARVED ? NULL : mem_resize(NULL, 1, bytes);
 
     if (block == NULL && parsing == PARSING)
         parsing = STARVED;
