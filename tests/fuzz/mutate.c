@@ -55,13 +55,13 @@ static size_t change_number(uint8_t *data, size_t size, size_t max, uint64_t *ra
 static size_t repeat(uint8_t *data, size_t size, size_t max, uint64_t *random)
 {
     const size_t from = draw(random, size), len = 1 + draw(random, size - from < 32 ? size - from : 32);
-    size_t times = draw(random, 4) == 0 ? draw(random, 1000) : 1 + draw(random, 3);
+    const size_t wanted = draw(random, 4) == 0 ? draw(random, 1000) : 1 + draw(random, 3), room = (max - size) / len;
+    const size_t added = (wanted < room ? wanted : room) * len;
 
-    while (times-- > 0 && size + len <= max) {
-        memmove(data + from + len, data + from, size - from);
-        size += len;
-    }
-    return size;
+    memmove(data + from + len + added, data + from + len, size - from - len);
+    for (size_t i = 0; i < added; i++)
+        data[from + len + i] = data[from + i];
+    return size + added;
 }
 
 size_t fuzz_mutate(uint8_t *data, size_t size, size_t max, Str other, uint64_t *random)
