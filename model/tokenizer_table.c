@@ -33,18 +33,24 @@ static bool take(Cursor *c, char wanted)
     return true;
 }
 
-/* Behind the closing quote; *inside is what stands between the quotes, escapes and all. */
+/* Behind the closing quote; *inside is what stands between the quotes, escapes and all. A quote behind an odd number of backslashes is escaped. */
 static bool skip_string(Cursor *c, Str *inside)
 {
     if (!take(c, '"'))
         return false;
-    const size_t begin = c->at;
-    while (peek(c) >= 0 && peek(c) != '"')
-        c->at += peek(c) == '\\' ? 2 : 1;
-    if (peek(c) != '"')
-        return false;
-    *inside = str_slice(c->text, begin, c->at++);
-    return true;
+    const char *begin = c->text.data + c->at, *end = c->text.data + c->text.len;
+    for (const char *p = begin; (p = memchr(p, '"', (size_t)(end - p))) != NULL; p++) {
+        const char *plain = p;
+
+        while (plain > begin && plain[-1] == '\\')
+            plain--;
+        if ((p - plain) % 2 != 0)
+            continue;
+        *inside = (Str){begin, (size_t)(p - begin)};
+        c->at += inside->len + 1;
+        return true;
+    }
+    return false;
 }
 
 /* Behind any value, by counting brackets. */
@@ -55,20 +61,23 @@ static bool skip_value(Cursor *c, Str *value)
 
     skip_space(c);
     const size_t begin = c->at;
-    for (int next; (next = peek(c)) >= 0; c->at++) {
+    while (c->at < c->text.len) {
+        const char next = c->text.data[c->at];
+
         if (next == '"') {
             if (!skip_string(c, &inside))
                 return false;
-            c->at--;
-        } else if (next == '{' || next == '[') {
-            depth++;
-        } else if (next == '}' || next == ']' || next == ',') {
-            if (depth == 0)
-                break;
-            depth -= next != ',';
+            continue;
         }
+        if (depth == 0 && (next == ',' || next == '}' || next == ']'))
+            break;
+        if (next == '{' || next == '[')
+            depth++;
+        else if (next == '}' || next == ']')
+            depth--;
+        c->at++;
     }
-    *value = str_slice(c->text, begin, c->at < c->text.len ? c->at : c->text.len);
+    *value = str_slice(c->text, begin, c->at);
     while (value->len > 0 && strchr(" \t\r\n", value->data[value->len - 1]) != NULL)
         value->len--;
     return depth == 0;
