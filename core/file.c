@@ -41,36 +41,32 @@ Status file_id(const char *path, FileId *out)
     return LT_OK;
 }
 
-/* Reads to the end rather than to a size asked for beforehand: pipes and /proc have none, and files grow. The size only saves moves. */
+/* Reads to the end rather than to a size asked for beforehand: pipes and /proc have none, and files grow. The size refuses a file that is too long
+ * before any of it is read, and saves moves. */
 static Status read_all(int fd, const char *path, size_t max, StrBuf *out)
 {
-    struct stat info;
-    char *chunk;
-    Status st;
+    struct stat info = {0};
 
-    if (fstat(fd, &info) == 0 && info.st_size > READ_BYTES && (uint64_t)info.st_size <= max)
-        strbuf_reserve(out, (size_t)info.st_size);
-    TRY(MEM_NEW(chunk, READ_BYTES));
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+        info.st_size = 0;
+    if ((uint64_t)info.st_size > max)
+        return FAIL(LT_E_INPUT, "'%s' has more than the %zu bytes allowed", path, max);
+    strbuf_reserve(out, info.st_size > 0 ? (size_t)info.st_size + 1 : READ_BYTES);
     for (;;) {
-        const ssize_t got = read(fd, chunk, READ_BYTES);
+        strbuf_reserve(out, 1);
+        TRY(strbuf_status(out));
+        const ssize_t got = read(fd, out->data + out->len, out->cap - out->len - 1);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0) {
-            st = FAIL(LT_E_INPUT, "cannot read '%s': %s", path, strerror(errno));
-            break;
-        }
-        if (got == 0 || out->failed) {
-            st = strbuf_status(out);
-            break;
-        }
-        if ((size_t)got > max - out->len) {
-            st = FAIL(LT_E_INPUT, "'%s' has more than the %zu bytes allowed", path, max);
-            break;
-        }
-        strbuf_add(out, chunk, (size_t)got);
+        if (got < 0)
+            return FAIL(LT_E_INPUT, "cannot read '%s': %s", path, strerror(errno));
+        if ((size_t)got > max - out->len)
+            return FAIL(LT_E_INPUT, "'%s' has more than the %zu bytes allowed", path, max);
+        out->len += (size_t)got;
+        out->data[out->len] = '\0';
+        if (got == 0)
+            return LT_OK;
     }
-    mem_free(chunk);
-    return st;
 }
 
 Status file_read(const char *path, size_t max, StrBuf *out)
