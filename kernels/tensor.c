@@ -50,6 +50,14 @@ Tensor tensor_cols(Tensor t, int64_t from, int64_t n)
 
 void tensor_arena_plan(TensorArena *a, Device *dev) { *a = (TensorArena){.dev = dev}; }
 
+size_t tensor_arena_planned(const TensorArena *a, Status takes)
+{
+    if (takes == LT_OK)
+        return a->used;
+    status_clear();
+    return SIZE_MAX;
+}
+
 Status tensor_arena_open(TensorArena *a, Device *dev, size_t bytes)
 {
     size_t free_bytes, total_bytes;

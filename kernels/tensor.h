@@ -46,6 +46,8 @@ typedef struct TensorArena {
 
 /* A planning arena: takes give tensors with data NULL and only count. */
 void tensor_arena_plan(TensorArena *a, Device *dev);
+/* What the takes came to, by the status of them all. SIZE_MAX, and the failure's text cleared, where they do not add up: no device has so much. */
+size_t tensor_arena_planned(const TensorArena *a, Status takes);
 /* Allocates `bytes` on the device, then starts again from 0. LT_E_NOMEM names both figures. */
 Status tensor_arena_open(TensorArena *a, Device *dev, size_t bytes);
 void tensor_arena_close(TensorArena *a);

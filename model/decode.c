@@ -76,23 +76,22 @@ static Status carve(Decoder *d, TensorArena *a)
     return tensor_arena_take(a, &d->drawn, LT_I32, 2, d->limits.n_choice);
 }
 
-static Status plan_own(const Model *m, const DecodeLimits *limits, size_t *bytes)
+static size_t plan_own(const Model *m, const DecodeLimits *limits)
 {
     Decoder d = {.limits = *limits};
     TensorArena arena;
 
     tensor_arena_plan(&arena, m->dev);
-    TRY(carve(&d, &arena));
-    *bytes = arena.used;
-    return LT_OK;
+    const Status st = carve(&d, &arena);
+    return tensor_arena_planned(&arena, st);
 }
 
 size_t decoder_bytes(const Model *m, const DecodeLimits *limits)
 {
     const BatchLimits ws = workspace_limits(limits);
-    size_t own = 0;
+    size_t bytes;
 
-    return plan_own(m, limits, &own) == LT_OK ? own + workspace_bytes(m, &ws) : SIZE_MAX;
+    return mem_add(plan_own(m, limits), workspace_bytes(m, &ws), &bytes) ? bytes : SIZE_MAX;
 }
 
 static Status open_parts(Decoder *d)
@@ -100,11 +99,9 @@ static Status open_parts(Decoder *d)
     const DecodeLimits *l = &d->limits;
     const BatchLimits ws = workspace_limits(l);
     const size_t n_token = (size_t)l->n_token;
-    size_t bytes;
 
     TRY(workspace_open(&d->ws, d->model, &ws));
-    TRY(plan_own(d->model, l, &bytes));
-    TRY(tensor_arena_open(&d->memory, d->model->dev, bytes));
+    TRY(tensor_arena_open(&d->memory, d->model->dev, plan_own(d->model, l)));
     TRY(carve(d, &d->memory));
     TRY(MEM_NEW(d->host_position, n_token));
     TRY(MEM_NEW(d->host_length, n_token));

@@ -104,15 +104,17 @@ void model_free(Model *model)
 
 size_t model_bytes(const ModelConfig *cfg, Device *dev, DType dtype, int64_t max_position)
 {
+    const size_t tables = rope_bytes(dev, cfg, table_length(cfg, max_position));
     ParamList list;
     TensorArena plan;
-    size_t bytes = 0;
+    size_t bytes;
+    Status st;
 
     tensor_arena_plan(&plan, dev);
-    if (params_build(&list, cfg) != LT_OK)
-        return SIZE_MAX; /* a plan that cannot be made fits nowhere */
-    if (params_take_values(&list, &plan, dtype) == LT_OK)
-        bytes = plan.used + rope_bytes(dev, cfg, table_length(cfg, max_position));
-    params_release(&list);
-    return bytes;
+    st = params_build(&list, cfg);
+    if (st == LT_OK) {
+        st = params_take_values(&list, &plan, dtype);
+        params_release(&list);
+    }
+    return mem_add(tensor_arena_planned(&plan, st), tables, &bytes) ? bytes : SIZE_MAX;
 }

@@ -35,7 +35,8 @@ size_t packed_bytes(const Model *model)
     TensorArena arena;
 
     tensor_arena_plan(&arena, model->dev);
-    return take_all(&p, &arena, model) == LT_OK ? arena.used : 0;
+    const Status st = take_all(&p, &arena, model);
+    return tensor_arena_planned(&arena, st);
 }
 
 static Status pack(Device *dev, Tensor packed, Tensor w)

@@ -207,7 +207,8 @@ size_t rope_bytes(Device *dev, const ModelConfig *cfg, int64_t n_position)
     if (rope_by_length(cfg))
         return 0;
     tensor_arena_plan(&t.memory, dev);
-    return take_tables(&t, cfg) == LT_OK ? t.memory.used : 0;
+    const Status st = take_tables(&t, cfg);
+    return tensor_arena_planned(&t.memory, st);
 }
 
 Status rope_open(RopeTable *t, Device *dev, const ModelConfig *cfg, int64_t n_position)

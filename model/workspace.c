@@ -86,7 +86,8 @@ size_t workspace_bytes(const Model *model, const BatchLimits *limits)
     Workspace ws = {.dev = model->dev, .limits = at_least_one(limits)};
 
     tensor_arena_plan(&ws.memory, model->dev);
-    return carve(&ws, &ws.memory, model) == LT_OK ? ws.memory.used : SIZE_MAX;
+    const Status st = carve(&ws, &ws.memory, model);
+    return tensor_arena_planned(&ws.memory, st);
 }
 
 static Status open_memory(Workspace *ws, const Model *model)

@@ -77,6 +77,26 @@ static void test_checkpoint_plan_is_exact(void **state)
     device_close(dev);
 }
 
+/* What cannot be planned is too large for every device, and leaves no text that a later failure would be reported with. */
+static void check_beyond_plan(const ModelConfig *cfg, int64_t max_position)
+{
+    Device *dev = saved_device(1);
+
+    assert_true(model_bytes(cfg, dev, LT_BF16, max_position) == SIZE_MAX);
+    assert_string_equal(status_text(), "");
+    device_close(dev);
+}
+
+static void test_checkpoint_plan_beyond_the_address_space(void **state)
+{
+    ModelConfig cfg = ref_model_config();
+
+    (void)state;
+    check_beyond_plan(&cfg, INT64_MAX / 2);
+    cfg.vocab_size = (int64_t)1 << 60;
+    check_beyond_plan(&cfg, 0);
+}
+
 static void test_checkpoint_random_depends_on_seed_alone(void **state)
 {
     ModelConfig cfg = ref_model_config();
@@ -338,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_checkpoint_round_trip_keeps_every_bit),
         cmocka_unit_test(test_checkpoint_joined_views_cover_their_parts),
         cmocka_unit_test(test_checkpoint_plan_is_exact),
+        cmocka_unit_test(test_checkpoint_plan_beyond_the_address_space),
         cmocka_unit_test(test_checkpoint_random_depends_on_seed_alone),
         cmocka_unit_test(test_checkpoint_load_notes_lossy_casts),
         cmocka_unit_test(test_convert_agrees_with_itself),
