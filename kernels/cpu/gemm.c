@@ -187,12 +187,12 @@ static Status gemm_tile(void *context, int64_t index, int thread)
     const int64_t block = index / r->col_tiles, i = block * r->tile_rows, j = index % r->col_tiles * GEMM_TILE_COLS;
     const int64_t rows = min_of(r->tile_rows, r->m - i), cols = min_of(GEMM_TILE_COLS, r->n - j);
     char *a = cpu_scratch(r->dev, thread, r->a_bytes + r->b_bytes + r->sums_bytes + r->scratch_bytes);
-    char *b = a + r->a_bytes, *sums = b + r->b_bytes, *scratch = sums + r->sums_bytes;
     ThreadRows *held = &r->state->held[thread];
     const bool is_new = held->block != block;
 
     if (a == NULL)
         return LT_E_NOMEM;
+    char *b = a + r->a_bytes, *sums = b + r->b_bytes, *scratch = sums + r->sums_bytes;
     held->block = block;
     if (r->micro != NULL) {
         if (is_new)
