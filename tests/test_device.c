@@ -1,7 +1,9 @@
 /* Devices, transfers, and the tensors and arenas on them. */
 #include "tests/check.h"
 
+#include "core/file.h"
 #include "core/mem.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/device.h"
 
 #include <stdio.h>
@@ -115,6 +117,56 @@ static void test_device_memory_is_aligned(void **state)
     device_close(dev);
 }
 
+enum { KB = 1024 };
+
+/* A machine of 64 GB with 32 GB to be had, where groups lie within each other: /, a, a/b. Other lines and numbers are there to be passed over. */
+static void check_room(const char *(*group)[2], const char *mine, size_t free_bytes, size_t total_bytes)
+{
+    static const char *const folder[] = {"sys/fs/cgroup", "sys/fs/cgroup/a", "sys/fs/cgroup/a/b"};
+    static const char meminfo[] = "MemTotal:       67108864 kB\nMemFree: 5 kB\nMemAvailable:   33554432 kB\nMemMapped: 7 kB\n";
+    const char *root = test_folder();
+    size_t found_free = 0, found_total = 0;
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/proc/self", root);
+    CHECK_OK(dir_make(path));
+    test_file(path, "cgroup", mine, strlen(mine));
+    snprintf(path, sizeof path, "%s/proc", root);
+    test_file(path, "meminfo", meminfo, strlen(meminfo));
+    for (size_t i = 0; i < 3; i++) {
+        static const char stat[] = "anon 4096\ninactive_file 1048576\nactive_file 8192\n";
+
+        snprintf(path, sizeof path, "%s/%s", root, folder[i]);
+        CHECK_OK(dir_make(path));
+        if (group[i][0] == NULL)
+            continue;
+        test_file(path, "memory.max", group[i][0], strlen(group[i][0]));
+        test_file(path, "memory.current", group[i][1], strlen(group[i][1]));
+        test_file(path, "memory.stat", stat, strlen(stat));
+    }
+    CHECK_OK(memory_of_process(root, &found_free, &found_total));
+    assert_int_equal(found_free, free_bytes);
+    assert_int_equal(found_total, total_bytes);
+}
+
+static void test_device_memory_keeps_to_its_control_groups(void **state)
+{
+    static const size_t mb = KB * KB, gb = KB * KB * (size_t)KB;
+    const char *none[3][2] = {{NULL}}, *unlimited[3][2] = {{NULL}, {"max\n", "1\n"}, {"max\n", "1\n"}};
+    const char *inner[3][2] = {{NULL}, {"8589934592\n", "1073741824\n"}, {"4294967296\n", "1073741824\n"}};
+    const char *outer[3][2] = {{NULL}, {"8589934592\n", "8053063680\n"}, {"8589934592\n", "1073741824\n"}};
+    const char *container[3][2] = {{"2147483648\n", "3221225472\n"}};
+
+    (void)state;
+    check_room(none, "", 32 * gb, 64 * gb);
+    check_room(unlimited, "0::/a/b\n", 32 * gb, 64 * gb);
+    check_room(inner, "0::/a/b\n", 3 * gb + mb, 4 * gb); /* the page cache's megabyte is given up */
+    check_room(inner, "4:memory:/b\n0::/a\n", 7 * gb + mb, 8 * gb);
+    check_room(outer, "0::/a/b\n", gb / 2 + mb, 8 * gb);
+    check_room(container, "0::/\n", 0, 2 * gb); /* it has had more before the limit was lowered */
+    check_room(inner, "0::/a/gone\n", 7 * gb + mb, 8 * gb);
+}
+
 /* Two columns of padding: what lies between the rows stays. */
 static void test_device_transfers_keep_to_their_rows(void **state)
 {
@@ -217,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_device_level_is_lowered_by_the_environment),
         cmocka_unit_test(test_device_open_survives_lack_of_memory),
         cmocka_unit_test(test_device_memory_is_aligned),
+        cmocka_unit_test(test_device_memory_keeps_to_its_control_groups),
         cmocka_unit_test(test_device_transfers_keep_to_their_rows),
         cmocka_unit_test(test_device_measures_time),
         cmocka_unit_test(test_tensor_views_count_elements),

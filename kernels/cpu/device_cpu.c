@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/lapack.h"
 
 #include <stdio.h>
@@ -227,25 +228,10 @@ Status cpu_sync(Device *dev)
     return LT_OK;
 }
 
-/* MemAvailable counts the page cache that the system would give up; that is what a model can really have. */
 Status cpu_memory(Device *dev, size_t *free_bytes, size_t *total_bytes)
 {
-    FILE *file = fopen("/proc/meminfo", "r");
-    unsigned long long total = 0, available = 0;
-    char line[128];
-
     (void)dev;
-    if (file == NULL)
-        return FAIL(LT_E_DEVICE, "cannot read '/proc/meminfo'");
-    while (fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "MemTotal: %llu kB", &total) != 1)
-            (void)sscanf(line, "MemAvailable: %llu kB", &available);
-    fclose(file);
-    if (total == 0 || available == 0)
-        return FAIL(LT_E_DEVICE, "'/proc/meminfo' has no MemTotal or no MemAvailable");
-    *free_bytes = (size_t)available * 1024;
-    *total_bytes = (size_t)total * 1024;
-    return LT_OK;
+    return memory_of_process("", free_bytes, total_bytes);
 }
 
 Status cpu_mark(Device *dev, int slot)
