@@ -52,8 +52,8 @@ run_target() { # NAME
 export seeds runs found log
 export -f max_len run_target
 [ $# -eq 0 ] && exit 0
-printf '%s\n' "$@" | xargs -P "${FUZZ_JOBS:-$(nproc)}" -I '{}' bash -c 'run_target {}' | awk '
-    { print; fflush() }
+printf '%s\n' "$@" | xargs -P "${FUZZ_JOBS:-$(nproc)}" -I '{}' bash -c 'run_target {}' | tee "$TMPDIR/report"
+awk '
     /^fuzz / { n_target++; n += $4; bad += $3 != "clean:" }
     END { printf "fuzz: %d targets, %d inputs, %d failed\n", n_target, n, bad; exit bad > 0 }
-'
+' "$TMPDIR/report"
