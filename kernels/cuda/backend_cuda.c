@@ -39,6 +39,8 @@ const Backend backend_cuda = {
     .scale = cuda_scale,
     .cast = cuda_cast,
 
+    .attn_grad = cuda_attn_grad,
+
     .xent = cuda_xent,
     .logprob = cuda_logprob,
     .argmax = cuda_argmax,

@@ -34,8 +34,10 @@ struct alignas(16) Pack16 {
 /* Before a loop of constant length over an array that has to stay in registers. */
 #ifdef __CUDACC__
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #else
 #define UNROLL
+#define ROLLED
 #endif
 
 #ifdef __CUDACC__
@@ -127,6 +129,20 @@ __device__ __forceinline__ void mma_16816(float d[4], const uint32_t a[4], const
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/* Two numbers rounded to one register, `low` in the lower half: what from_f32 gives for each, but for the payload of a NaN. */
+__device__ __forceinline__ uint32_t pack2(float low, float high, Bf16)
+{
+    uint32_t both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
+__device__ __forceinline__ uint32_t pack2(float low, float high, Half)
+{
+    uint32_t both;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
+
 __device__ __forceinline__ Pack16 load16(const void *from) { return *(const Pack16 *)from; }
 __device__ __forceinline__ void store16(void *to, Pack16 p) { *(Pack16 *)to = p; }
 
@@ -150,5 +166,16 @@ __device__ __forceinline__ void from_f32(Bf16 *to, float f)
     memcpy(&bits, &f, sizeof bits);
     to->bits = (bits & 0x7fffffffu) > 0x7f800000u ? (uint16_t)((bits >> 16) | 0x40u) : (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+
+#ifndef __CUDACC__
+template <typename T> static inline uint32_t pack2(float low, float high, T)
+{
+    T a, b;
+
+    from_f32(&a, low);
+    from_f32(&b, high);
+    return (uint32_t)a.bits | (uint32_t)b.bits << 16;
+}
+#endif
 
 #endif
