@@ -66,7 +66,7 @@ endif
 NVCCFLAGS += -std=c++17 -O3 -fmad=false -I. -D_GNU_SOURCE -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics
 ifneq ($(NVCC),)
 $(B)/kernels/device.o: CPPFLAGS += -DLETHE_CUDA
-$(B)/kernels/cuda/%.o: CPPFLAGS += -isystem $(CUDA_HOME)/include
+$(B)/kernels/cuda/%.o: CPPFLAGS += -isystem $(CUDA_HOME)/include -DLETHE_CUDA_LIBRARIES='"$(CUDA_HOME)/lib64"'
 LIB_OBJECTS += $(CUDA_SOURCES:%.c=$(B)/%.o) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o)
 LDLIBS += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt
 endif
@@ -85,7 +85,7 @@ ifeq ($(VARIANT),sim-race)
 $(B)/tests/cudasim/%.cpp.o $(B)/tests/test_cudasim.o: CPPFLAGS += -DCUDASIM_RACE
 %.cu.o: CXXFLAGS += -fsanitize=thread
 endif
-LIB_OBJECTS += $(CUDA_SOURCES:%.c=$(B)/%.o) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o) $(B)/tests/cudasim/switch.o \
+LIB_OBJECTS += $(patsubst %.c,$(B)/%.o,$(filter-out %/libraries.c,$(CUDA_SOURCES))) $(CUDA_KERNELS:%.cu=$(B)/%.cu.o) $(B)/tests/cudasim/switch.o \
 	$(patsubst %,$(B)/%.o,$(wildcard tests/cudasim/*.cpp tests/cudasim/*.cu))
 TESTS := $(SIM_TESTS)
 endif

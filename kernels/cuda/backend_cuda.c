@@ -22,6 +22,7 @@ const Backend backend_cuda = {
     .replay = cuda_replay,
     .record_free = cuda_record_free,
 
+    .gemm = cuda_gemm,
     .embed = cuda_embed,
     .embed_grad = cuda_embed_grad,
     .gather = cuda_gather,

@@ -5,7 +5,7 @@
 #include "kernels/cuda/port.h"
 #include "kernels/cuda/slots.h"
 
-enum { CUDA_MARKS = 8, CUDA_SLICES = 16, CUDA_SLICE_BYTES = 1 << 20 };
+enum { CUDA_MARKS = 8, CUDA_SLICES = 16, CUDA_SLICE_BYTES = 1 << 20, CUDA_OUTGROWN = 24 };
 
 typedef struct CudaDevice {
     int ordinal;
@@ -19,8 +19,10 @@ typedef struct CudaDevice {
     int next_slice;
     void *workspace;       /* see cuda_workspace */
     size_t workspace_bytes;
+    void *outgrown[CUDA_OUTGROWN]; /* earlier workspaces: ops that run, and recordings, still write there */
+    int n_outgrown;
     bool capturing;        /* a graph is being recorded: nothing may wait, allocate or copy from pageable memory */
-    struct CudaBlas *blas;       /* cuBLASLt and cuBLAS, kernels/cuda/gemm.cu */
+    struct CudaBlas *blas;       /* cuBLASLt, kernels/cuda/blas.h */
     struct CudaSolver *solver;   /* cuSOLVER, kernels/cuda/linalg.cu; opened by its first use */
 } CudaDevice;
 
@@ -36,7 +38,7 @@ Status cuda_launched(const char *op);
 Status cuda_allow_shared(Device *dev, const void *kernel, size_t bytes, const char *op);
 
 /* Device memory for the duration of one op, 256-byte aligned: the next op's call may give the same block. Taken at open (CUDA_WORKSPACE bytes) and grown
- * on demand, which waits for the device; while a graph is recorded growing is LT_E_FAIL, so run the op once before. Its contents are undefined. */
+ * on demand, at least to twice its size; while a graph is recorded growing is LT_E_FAIL, so run the op once before. Its contents are undefined. */
 enum { CUDA_WORKSPACE = 32 << 20 };
 Status cuda_workspace(Device *dev, size_t bytes, void **out);
 

@@ -1,5 +1,5 @@
 /* The CUDA device: opening and closing, memory, time, and the helpers of cuda.h. Transfers: transfer.cu. */
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/transfer.h"
 
 extern "C" {
@@ -42,17 +42,15 @@ Status cuda_may_wait(const CudaDevice *cuda, const char *what)
 Status cuda_workspace(Device *dev, size_t bytes, void **out)
 {
     CudaDevice *cuda = cuda_of(dev);
+    const size_t twice = 2 * cuda->workspace_bytes, larger_bytes = bytes > twice ? bytes : twice;
     void *larger;
 
     if (bytes > cuda->workspace_bytes) {
-        TRY(cuda_may_wait(cuda, "a larger workspace is asked for"));
-        CUDA_TRY(cudaStreamSynchronize(cuda->stream)); /* an op may still be at work in the old one */
-        CUDA_TRY(cudaFree(cuda->workspace));
-        cuda->workspace = NULL;
-        cuda->workspace_bytes = 0;
-        TRY(cuda_alloc(dev, bytes, &larger));
+        BUG_IF(cuda->n_outgrown == CUDA_OUTGROWN);
+        TRY(cuda_alloc(dev, larger_bytes, &larger));
+        cuda->outgrown[cuda->n_outgrown++] = cuda->workspace;
         cuda->workspace = larger;
-        cuda->workspace_bytes = bytes;
+        cuda->workspace_bytes = larger_bytes;
     }
     *out = cuda->workspace;
     return LT_OK;
@@ -144,7 +142,7 @@ static Status take_resources(Device *dev, CudaDevice *cuda)
     TRY(cuda_transfers_open(cuda));
     TRY(cuda_alloc(dev, CUDA_WORKSPACE, &cuda->workspace));
     cuda->workspace_bytes = CUDA_WORKSPACE;
-    return LT_OK;
+    return blas_open(&cuda->blas);
 }
 
 Status cuda_open(Device *dev, const char *index, int n_thread)
@@ -178,7 +176,10 @@ void cuda_close(Device *dev)
     (void)cudaSetDevice(cuda->ordinal);
     if (cuda->stream != NULL)
         (void)cudaStreamSynchronize(cuda->stream);
+    blas_close(cuda->blas);
     (void)cudaFree(cuda->workspace);
+    for (int i = 0; i < cuda->n_outgrown; i++)
+        (void)cudaFree(cuda->outgrown[i]);
     cuda_transfers_close(cuda);
     for (int i = 0; i < CUDA_MARKS; i++)
         if (cuda->mark[i] != NULL)
