@@ -1,9 +1,11 @@
-/* op_gemm on the CPU: right to the rounding, and the same bits whatever travels along. Every test walks the instruction levels this machine has. */
+/* op_gemm: right to the rounding, and the same bits whatever travels along. Every test walks the CPU's instruction levels this machine has, and the
+ * device that LETHE_TEST_DEVICE names. */
 #include "tests/check.h"
 
 #include "core/half.h"
 #include "core/mem.h"
-#include "kernels/ops.h"
+#include "tests/host_gemm.h"
+#include "tests/tensor_box.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,81 +14,14 @@
 
 enum { GUARD = 3 }; /* rows in front of and behind C, which nobody may touch */
 
-static const char *const LEVEL[] = {"generic", "avx2", "avx512", "avx512-bf16"};
-enum { N_LEVEL = sizeof LEVEL / sizeof *LEVEL };
+/* The CPU's levels stand first. */
+enum { N_LEVEL = N_BOX_LEVEL, N_CPU_LEVEL = N_BOX_LEVEL - 1 };
 
 /* False: this machine does not go that far. */
 static bool open_at(Device **dev, int level, int n_thread)
 {
-    setenv("LETHE_CPU", LEVEL[level], 1);
-    CHECK_OK(device_open(dev, "cpu", n_thread));
-    unsetenv("LETHE_CPU");
-    if (strcmp(device_class(*dev) + strlen("cpu-"), LEVEL[level]) == 0)
-        return true;
-    device_close(*dev);
-    return false;
-}
-
-static double read_at(Tensor t, int64_t row, int64_t col)
-{
-    const int64_t at = row * t.stride + col;
-
-    switch (t.dtype) {
-    case LT_F32: return (double)((const float *)t.data)[at];
-    case LT_BF16: return (double)bf16_to_f32(((const uint16_t *)t.data)[at]);
-    case LT_F16: return (double)f16_to_f32(((const uint16_t *)t.data)[at]);
-    default: return ((const double *)t.data)[at];
-    }
-}
-
-static void write_at(Tensor t, int64_t row, int64_t col, double value)
-{
-    const int64_t at = row * t.stride + col;
-
-    switch (t.dtype) {
-    case LT_F32: ((float *)t.data)[at] = (float)value; break;
-    case LT_BF16: ((uint16_t *)t.data)[at] = f32_to_bf16((float)value); break;
-    case LT_F16: ((uint16_t *)t.data)[at] = f32_to_f16((float)value); break;
-    default: ((double *)t.data)[at] = value; break;
-    }
-}
-
-/* rows x cols of memory with `pad` columns and, for C, GUARD rows around; everything is NaN. */
-static Tensor make_tensor(DType dtype, int64_t rows, int64_t cols, int64_t pad, int guard)
-{
-    const int64_t stride = cols + pad, all = rows + 2 * guard;
-    Tensor t = {NULL, dtype, all, stride, stride};
-
-    t.data = mem_take((size_t)(all * stride), dtype_bytes(dtype));
-    assert_non_null(t.data);
-    for (int64_t i = 0; i < all; i++)
-        for (int64_t j = 0; j < stride; j++)
-            write_at(t, i, j, (double)NAN);
-    t.data = (char *)t.data + (size_t)(guard * stride) * dtype_bytes(dtype);
-    t.rows = rows;
-    t.cols = cols;
-    return t;
-}
-
-static void free_tensor(Tensor t, int guard)
-{
-    if (t.data != NULL)
-        mem_free((char *)t.data - (size_t)(guard * t.stride) * dtype_bytes(t.dtype));
-}
-
-static void fill(Tensor t, TestRandom *r)
-{
-    for (int64_t i = 0; i < t.rows; i++)
-        for (int64_t j = 0; j < t.cols; j++)
-            write_at(t, i, j, test_uniform(r, -1.0, 1.0));
-}
-
-static Tensor make_operand(DType dtype, GemmOp op, int64_t rows, int64_t cols, int64_t pad, TestRandom *r)
-{
-    Tensor t = op == GEMM_N ? make_tensor(dtype, rows, cols, pad, 0) : make_tensor(dtype, cols, rows, pad, 0);
-
-    fill(t, r);
-    return t;
+    *dev = box_device(BOX_LEVELS[level], n_thread);
+    return *dev != NULL;
 }
 
 /* ---- right to the rounding -------------------------------------------------------------------------------------------------- */
@@ -150,9 +85,11 @@ static void check_product(Device *dev, GemmClass phase, Shape s, DType ab, DType
         g.bias = make_operand(variant == 2 ? c : ab, GEMM_N, 1, s.n, 0, r);
     if (variant % 2) {
         fill(before, r);
-        CHECK_OK(device_copy(dev, g.c, before));
+        for (int64_t i = 0; i < s.m; i++)
+            memcpy((char *)g.c.data + (size_t)(i * g.c.stride) * dtype_bytes(c), (char *)before.data + (size_t)(i * before.stride) * dtype_bytes(c),
+                   (size_t)s.n * dtype_bytes(c));
     }
-    CHECK_OK(op_gemm(dev, &g));
+    CHECK_OK(host_gemm(dev, &g, GUARD));
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++)
             check_element(&g, before, i, j, s.k);
@@ -215,7 +152,7 @@ static void multiply_rows(Device *dev, const Form *form, Tensor c, Tensor a, Ten
 
     for (int64_t i = 0; i < m * c.stride; i++)
         write_at(c, 0, i, form->beta != 0.0f ? 1.0 : (double)NAN);
-    CHECK_OK(op_gemm(dev, &g));
+    CHECK_OK(host_gemm(dev, &g, 0));
 }
 
 static void check_rows(Device *dev, const Form *form, Tensor want, Tensor c, Tensor a, Tensor b, int64_t from, int64_t m)
@@ -336,7 +273,7 @@ static void check_no_mixing(int level, const Form *form, DType dtype)
         for (int64_t i = 0; i < ROWS_MAX; i++)
             for (int64_t j = 0; j < o.c.cols; j++)
                 if (i % 7 == 3 ? read_at(o.c, i, j) != read_at(o.want, i, j) : isfinite(read_at(o.c, i, j)))
-                    fail_msg("%s, %s: c[%lld,%lld] is %g", LEVEL[level], form->name, (long long)i, (long long)j, read_at(o.c, i, j));
+                    fail_msg("%s, %s: c[%lld,%lld] is %g", device_class(dev), form->name, (long long)i, (long long)j, read_at(o.c, i, j));
         device_close(dev);
     }
     free_operands(&o);
@@ -359,7 +296,8 @@ static bool check_packed(Device *dev, DType dtype, int64_t n, int64_t k)
     const size_t bytes = op_gemm_pack_bytes(dev, o.b, GEMM_NARROW);
     Tensor packed = make_tensor(LT_F32, 1, (int64_t)(bytes / sizeof(float)), 0, 0);
 
-    CHECK_OK(op_gemm_pack(dev, packed, o.b, GEMM_NARROW));
+    if (bytes > 0)
+        CHECK_OK(op_gemm_pack(dev, packed, o.b, GEMM_NARROW));
     for (int64_t m = 1; m <= 130 && bytes > 0; m += m < 20 ? 1 : 37) {
         const GemmArgs plain = {.a = tensor_rows(o.a, 0, m), .b = o.b, .c = tensor_rows(o.want, 0, m), .op_b = GEMM_T, .phase = GEMM_NARROW};
         GemmArgs g = plain;
@@ -467,7 +405,7 @@ static bool check_lack_of_memory(Device *dev, const Form *form, uint64_t n)
 static void test_gemm_survives_lack_of_memory(void **state)
 {
     (void)state;
-    for (int level = 0; level < N_LEVEL; level++)
+    for (int level = 0; level < N_CPU_LEVEL; level++)
         for (int f = FORM_DW; f <= FORM_NARROW; f++) {
             Device *dev;
 
