@@ -12,4 +12,9 @@ void bench_check(Status st, const char *what);
 /* Sorts the samples; the middle one. */
 double bench_median(double *sample, size_t n);
 
+/* config.json of a random model: "110m" (12 x 768), "1b" (TinyLlama's shape), "7b" (Llama-2's). Ends the program for another name. */
+const char *bench_config(const char *name);
+/* The value of option `name` in the command line, or `otherwise`. */
+const char *bench_option(int argc, char **argv, const char *name, const char *otherwise);
+
 #endif

@@ -1,5 +1,6 @@
 /* Generation: tokens/s of decoding at 1, 4, 16 and 64 completions side by side, and of reading the prompts, beside what the machine allows.
- *   bench_generate [new tokens]     default 32; a random 12 x 768 model, and minimind2-small where LETHE_TEST_DATA has it; F32 and BF16
+ *   bench_generate [--new 32] [--device cpu] [--model 110m|1b|7b]      the random model, and without --model minimind2-small where LETHE_TEST_DATA
+ *                                                                      has it; F32 and BF16 (1b, 7b: BF16)
  * A step reads every weight once and every completion's own keys and values, and multiplies each weight once a completion. So it takes at least
  * (weights + completions x keys) / bandwidth, and at least completions x FLOPs / peak; the larger of the two is the floor. Bandwidth: reading the
  * weights with all threads; peak: our own matrix product at 1024 x 2048 x 2048, measured here. */
@@ -11,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST_ROWS = 64, PROMPT = 64, SAMPLES = 3 };
 
@@ -35,6 +37,28 @@ static Status read_slice(void *context, int64_t index, int thread)
     return LT_OK;
 }
 
+/* Bytes a second of a copy, read and written, on a device whose memory the host cannot read. */
+static double copying(const Model *m)
+{
+    const int64_t n = (int64_t)m->memory.used / 8 / 4 * 4;
+    const Tensor from = tensor_of(m->memory.base, LT_F32, 1, n);
+    double best = 0, seconds;
+    TensorArena arena;
+    Tensor to;
+
+    BENCH_TRY(tensor_arena_open(&arena, m->dev, (size_t)n * 4 + 256));
+    BENCH_TRY(tensor_arena_take(&arena, &to, LT_F32, 1, n));
+    for (int i = 0; i < SAMPLES; i++) {
+        BENCH_TRY(device_mark(m->dev, 0));
+        BENCH_TRY(device_copy(m->dev, to, from));
+        BENCH_TRY(device_mark(m->dev, 1));
+        BENCH_TRY(device_elapsed(m->dev, 0, 1, &seconds));
+        best = 8 * (double)n / seconds > best ? 8 * (double)n / seconds : best;
+    }
+    tensor_arena_close(&arena);
+    return best;
+}
+
 /* Bytes a second: the best of several passes over the model's weights. */
 static double bandwidth(const Model *m)
 {
@@ -42,6 +66,8 @@ static double bandwidth(const Model *m)
     const int64_t n_task = 512;
     double best = 0;
 
+    if (device_runs_ahead(m->dev))
+        return copying(m);
     r.word = (const uint64_t *)(const void *)m->memory.base;
     r.per_task = (int64_t)(m->memory.used / sizeof *r.word) / n_task;
     for (int i = 0; i < SAMPLES; i++) {
@@ -69,11 +95,13 @@ static double peak(Device *dev, DType dtype)
     BENCH_TRY(device_fill_zero(dev, a));
     BENCH_TRY(device_fill_zero(dev, b));
     for (int i = 0; i < SAMPLES; i++) {
-        const double start = clock_s();
+        double seconds;
 
+        BENCH_TRY(device_mark(dev, 0));
         BENCH_TRY(op_gemm(dev, &(GemmArgs){.a = a, .b = b, .c = c, .op_b = GEMM_T}));
-        const double rate = 2.0 * M * N * K / (clock_s() - start);
-        best = rate > best ? rate : best;
+        BENCH_TRY(device_mark(dev, 1));
+        BENCH_TRY(device_elapsed(dev, 0, 1, &seconds));
+        best = 2.0 * M * N * K / seconds > best ? 2.0 * M * N * K / seconds : best;
     }
     tensor_arena_close(&arena);
     return best;
@@ -163,19 +191,19 @@ static void measure_all(const char *name, const Model *m, int max_new)
         measure(name, m, rows, max_new, bytes_s, flops_s);
 }
 
-static void bench_random(Device *dev, int max_new)
+static void bench_random(Device *dev, const char *name, int max_new)
 {
-    static const char config[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":32000,\"hidden_size\":768,"
-                                 "\"intermediate_size\":2048,\"num_hidden_layers\":12,\"num_attention_heads\":12,\"num_key_value_heads\":12,"
-                                 "\"max_position_embeddings\":2048,\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":false}";
+    const DType first = strcmp(name, "110m") == 0 ? LT_F32 : LT_BF16;
     ModelConfig cfg;
+    char label[32];
 
-    BENCH_TRY(config_parse(&cfg, str_of(config), "random 12 x 768"));
-    for (DType dtype = LT_F32; dtype <= LT_BF16; dtype++) {
+    snprintf(label, sizeof label, "random %s", name);
+    BENCH_TRY(config_parse(&cfg, str_of(bench_config(name)), label));
+    for (DType dtype = first; dtype <= LT_BF16; dtype++) {
         Model *m;
 
         BENCH_TRY(model_random(&m, dev, &cfg, dtype, 1));
-        measure_all("random 12 x 768", m, max_new);
+        measure_all(label, m, max_new);
         model_free(m);
     }
 }
@@ -206,16 +234,17 @@ static void bench_real(Device *dev, const char *data, int max_new)
 
 int main(int argc, char **argv)
 {
-    const int max_new = argc > 1 ? atoi(argv[1]) : 32;
-    const char *data = getenv("LETHE_TEST_DATA");
+    const int max_new = atoi(bench_option(argc, argv, "--new", "32"));
+    const char *data = getenv("LETHE_TEST_DATA"), *model = bench_option(argc, argv, "--model", NULL);
     Device *dev;
 
-    BENCH_TRY(device_open(&dev, "cpu", 0));
+    BENCH_TRY(device_open(&dev, bench_option(argc, argv, "--device", "cpu"), 0));
     printf("%s; prompts of %d tokens, %d new\n", device_description(dev), PROMPT, max_new);
     printf("%-18s %-5s %4s %9s %8s %11s %9s %9s %10s\n", "decoding, tokens/s", "type", "rows", "median", "best", "by bytes", "by FLOPs", "best/floor",
            "read tok/s");
-    bench_real(dev, data != NULL ? data : "../shared", max_new);
-    bench_random(dev, max_new);
+    if (model == NULL)
+        bench_real(dev, data != NULL ? data : "../shared", max_new);
+    bench_random(dev, model != NULL ? model : "110m", max_new);
     device_close(dev);
     return 0;
 }

@@ -176,18 +176,10 @@ static void save(const Bench *b, const char *path)
 
 int main(int argc, char **argv)
 {
-    const char *device = "cpu", *shape = "110m", *json = NULL;
+    const char *device = bench_option(argc, argv, "--device", "cpu"), *shape = bench_option(argc, argv, "--shape", "110m");
+    const char *json = bench_option(argc, argv, "--json", NULL);
     Bench b = {0};
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char **to = strcmp(argv[i], "--device") == 0 ? &device : strcmp(argv[i], "--shape") == 0 ? &shape : strcmp(argv[i], "--json") == 0 ? &json : NULL;
-
-        if (to == NULL) {
-            fprintf(stderr, "unknown option '%s', expected --device, --shape or --json\n", argv[i]);
-            return 2;
-        }
-        *to = argv[i + 1];
-    }
     for (int i = 0; i < N_SHAPE; i++)
         if (strcmp(SHAPE[i].name, shape) == 0)
             b.shape = &SHAPE[i];

@@ -4,7 +4,7 @@
  * items on minimind2-small where LETHE_TEST_DATA has them. The floor is what the matrix products alone would take at the rate this
  * process measures for one large product of the model's own shape.
  *
- * usage: bench_score [seconds per measurement, default 10] */
+ * usage: bench_score [--seconds 10] [--device cpu] [--model 110m|1b|7b]: with --model that random model alone, in BF16 (110m: F32 too) */
 #include "benchmarks/bench.h"
 
 #include "core/clock.h"
@@ -143,20 +143,20 @@ static void measure(const char *name, Device *dev, const Model *model, Feed *f, 
     engine_close(engine);
 }
 
-static void bench_random(Device *dev, double seconds)
+static void bench_random(Device *dev, const char *name, double seconds)
 {
-    static const char config[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":32000,\"hidden_size\":768,"
-                                 "\"intermediate_size\":2048,\"num_hidden_layers\":12,\"num_attention_heads\":12,\"num_key_value_heads\":12,"
-                                 "\"max_position_embeddings\":2048,\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":false}";
+    const DType first = strcmp(name, "110m") == 0 ? LT_F32 : LT_BF16;
     ModelConfig cfg;
+    char label[32];
 
-    BENCH_TRY(config_parse(&cfg, str_of(config), "random 12 x 768"));
-    for (DType dtype = LT_F32; dtype <= LT_BF16; dtype++) {
+    snprintf(label, sizeof label, "random %s, 32,000", name);
+    BENCH_TRY(config_parse(&cfg, str_of(bench_config(name)), label));
+    for (DType dtype = first; dtype <= LT_BF16; dtype++) {
         Model *model;
         Feed f = {0};
 
         BENCH_TRY(model_random(&model, dev, &cfg, dtype, 1));
-        measure("random 12 x 768, 32,000", dev, model, &f, seconds);
+        measure(label, dev, model, &f, seconds);
         for (int e = 0; e < ENDINGS; e++)
             ids_release(&f.ids[e]);
         model_free(model);
@@ -203,14 +203,15 @@ static void bench_real(Device *dev, const char *data, double seconds)
 
 int main(int argc, char **argv)
 {
-    const double seconds = argc > 1 ? atof(argv[1]) : 10;
-    const char *data = getenv("LETHE_TEST_DATA");
+    const double seconds = atof(bench_option(argc, argv, "--seconds", "10"));
+    const char *data = getenv("LETHE_TEST_DATA"), *model = bench_option(argc, argv, "--model", NULL);
     Device *dev;
 
-    BENCH_TRY(device_open(&dev, "cpu", 0));
+    BENCH_TRY(device_open(&dev, bench_option(argc, argv, "--device", "cpu"), 0));
     printf("%s\n", device_description(dev));
-    bench_real(dev, data != NULL ? data : "../shared", seconds);
-    bench_random(dev, seconds);
+    if (model == NULL)
+        bench_real(dev, data != NULL ? data : "../shared", seconds);
+    bench_random(dev, model != NULL ? model : "110m", seconds);
     device_close(dev);
     return 0;
 }
