@@ -25,19 +25,24 @@ bool dir_exists(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+FileId file_id_of(const struct stat *info)
+{
+    return (FileId){
+        .device = info->st_dev,
+        .inode = info->st_ino,
+        .size = (uint64_t)info->st_size,
+        .mtime_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec,
+        .ctime_ns = (int64_t)info->st_ctim.tv_sec * 1000000000 + info->st_ctim.tv_nsec,
+    };
+}
+
 Status file_id(const char *path, FileId *out)
 {
     struct stat info;
 
     if (stat(path, &info) != 0)
         return FAIL(LT_E_INPUT, "cannot read '%s': %s", path, strerror(errno));
-    *out = (FileId){
-        .device = info.st_dev,
-        .inode = info.st_ino,
-        .size = (uint64_t)info.st_size,
-        .mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec,
-        .ctime_ns = (int64_t)info.st_ctim.tv_sec * 1000000000 + info.st_ctim.tv_nsec,
-    };
+    *out = file_id_of(&info);
     return LT_OK;
 }
 

@@ -11,9 +11,12 @@ typedef struct FileId {
     int64_t mtime_ns, ctime_ns;
 } FileId;
 
+struct stat;
+
 bool file_exists(const char *path); /* a regular file (or a link to one) */
 bool dir_exists(const char *path);
 Status file_id(const char *path, FileId *out);
+FileId file_id_of(const struct stat *info);
 
 /* Whole file into a buffer; refuses more than `max` bytes. Decompresses nothing. */
 Status file_read(const char *path, size_t max, StrBuf *out);

@@ -113,23 +113,29 @@ static Status resolve(const char *path, char real[PATH_MAX])
     return LT_OK;
 }
 
-Status filehash_lookup(const char *path, FileHashMode mode, Digest *out, bool *known)
+static bool same_id(const FileId *a, const FileId *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns &&
+           a->ctime_ns == b->ctime_ns;
+}
+
+Status filehash_lookup(const char *path, const FileId *opened, FileHashMode mode, Digest *out, bool *known)
 {
     char real[PATH_MAX];
     Entry e;
-    FileId id;
+    FileId now;
     Status st;
 
     TRY(resolve(path, real));
-    TRY(file_id(real, &id));
+    TRY(file_id(real, &now));
     *known = false;
     if (mode == FILEHASH_AGAIN)
         return LT_OK;
-    *known = blob_name(path, real, out);
+    *known = same_id(opened, &now) && blob_name(path, real, out);
     if (*known)
         return LT_OK;
 
-    TRY_GOTO(entry_init(&e, real, &id), st, done);
+    TRY_GOTO(entry_init(&e, real, opened), st, done);
     if (e.path.len > 0 && file_exists(e.path.data) && entry_read(&e, out, known) != LT_OK)
         status_clear();
 done:
@@ -146,12 +152,6 @@ static bool too_young(const FileId *id)
 
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - id->ctime_ns < step_ns;
-}
-
-static bool same_id(const FileId *a, const FileId *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns &&
-           a->ctime_ns == b->ctime_ns;
 }
 
 static Status store(const char *path, const FileId *before, const Digest *digest)
@@ -215,19 +215,23 @@ done:
 
 Status filehash_get(const char *path, FileHashMode mode, Digest *out)
 {
-    FileId before;
-    bool known;
-
-    TRY(filehash_lookup(path, mode, out, &known));
-    if (known)
-        return LT_OK;
-    TRY(file_id(path, &before));
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return FAIL(LT_E_INPUT, "cannot open '%s': %s", path, strerror(errno));
-    const Status st = hash_file(fd, path, out);
-    close(fd);
-    if (st == LT_OK)
-        filehash_store(path, &before, out);
+    struct stat info;
+    bool known = false;
+    Status st;
+
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        st = FAIL(LT_E_INPUT, "cannot open '%s': %s", path, strerror(errno));
+        goto done;
+    }
+    const FileId before = file_id_of(&info);
+    TRY_GOTO(filehash_lookup(path, &before, mode, out, &known), st, done);
+    if (known)
+        goto done;
+    TRY_GOTO(hash_file(fd, path, out), st, done);
+    filehash_store(path, &before, out);
+done:
+    if (fd >= 0)
+        close(fd);
     return st;
 }

@@ -10,8 +10,8 @@
 
 typedef enum FileHashMode { FILEHASH_CACHED, FILEHASH_AGAIN /* --rehash: compute, then store */ } FileHashMode;
 
-/* The known hash of the file, without reading it. */
-Status filehash_lookup(const char *path, FileHashMode mode, Digest *out, bool *known);
+/* The known hash, without reading it, of the file that `path` led to when `opened` was taken, wherever it leads now. */
+Status filehash_lookup(const char *path, const FileId *opened, FileHashMode mode, Digest *out, bool *known);
 /* Remembers a hash computed while loading; `before` is the file's id from before it was read, and nothing is stored if it
  * has changed since, or was changed so lately (20 ms) that another change could go unnoticed. */
 void filehash_store(const char *path, const FileId *before, const Digest *digest);

@@ -20,7 +20,7 @@ Status checkpoint_digest(const Checkpoint *ckpt, FileHashMode mode, Digest *out,
 
     TRY(MEM_NEW(file, ckpt->set.n_file));
     for (size_t i = 0; i < ckpt->set.n_file && all_known; i++)
-        TRY_GOTO(filehash_lookup(ckpt->set.file[i].path, mode, &file[i], &all_known), st, done);
+        TRY_GOTO(filehash_lookup(ckpt->set.file[i].path, &ckpt->set.file[i].id, mode, &file[i], &all_known), st, done);
     if (all_known)
         st = digest_of_files(ckpt, file, out);
     *known = all_known;

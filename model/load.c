@@ -188,7 +188,7 @@ static Status start_hashes(Loader *l, FileHashMode mode)
         FileHash *h = &l->hash[i];
 
         h->file = &l->set->file[i];
-        TRY(filehash_lookup(h->file->path, mode, &h->digest, &h->known));
+        TRY(filehash_lookup(h->file->path, &h->file->id, mode, &h->digest, &h->known));
         if (h->known)
             continue;
         TRY(sha256_init(&h->state));

@@ -280,11 +280,7 @@ static Status identify(StFile *f)
     if (!S_ISREG(s.st_mode))
         return FAIL(LT_E_INPUT, "%s: expected a regular file", f->path);
     f->file_bytes = (uint64_t)s.st_size;
-    f->id = (FileId){.device = s.st_dev,
-                     .inode = s.st_ino,
-                     .size = f->file_bytes,
-                     .mtime_ns = s.st_mtim.tv_sec * INT64_C(1000000000) + s.st_mtim.tv_nsec,
-                     .ctime_ns = s.st_ctim.tv_sec * INT64_C(1000000000) + s.st_ctim.tv_nsec};
+    f->id = file_id_of(&s);
     return LT_OK;
 }
 

@@ -28,6 +28,15 @@ static void check_hash(const Digest *digest, const char *want)
     assert_string_equal(digest_hex(digest).text, want);
 }
 
+/* Of the file as it lies there now. */
+static Status lookup(const char *path, FileHashMode mode, Digest *out, bool *known)
+{
+    FileId id;
+
+    TRY(file_id(path, &id));
+    return filehash_lookup(path, &id, mode, out, known);
+}
+
 /* The one entry of a cache. */
 static void entry_path(const char *cache, StrBuf *path)
 {
@@ -52,14 +61,14 @@ static void test_get_remembers(void **state)
     (void)state;
     fresh_cache();
     let_it_age();
-    CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &digest, &known));
+    CHECK_OK(lookup(path, FILEHASH_CACHED, &digest, &known));
     assert_false(known);
     CHECK_OK(filehash_get(path, FILEHASH_CACHED, &digest));
     check_hash(&digest, ABC);
-    CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &other, &known));
+    CHECK_OK(lookup(path, FILEHASH_CACHED, &other, &known));
     assert_true(known);
     check_hash(&other, ABC);
-    CHECK_OK(filehash_lookup(path, FILEHASH_AGAIN, &other, &known));
+    CHECK_OK(lookup(path, FILEHASH_AGAIN, &other, &known));
     assert_false(known);
 }
 
@@ -74,7 +83,7 @@ static void test_changed_file_is_read_again(void **state)
     let_it_age();
     CHECK_OK(filehash_get(path, FILEHASH_CACHED, &digest));
     test_file(folder, "w", "abc", 3);
-    CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &digest, &known));
+    CHECK_OK(lookup(path, FILEHASH_CACHED, &digest, &known));
     assert_false(known);
     CHECK_OK(filehash_get(path, FILEHASH_CACHED, &digest));
     check_hash(&digest, ABC);
@@ -97,7 +106,7 @@ static void test_young_file_is_not_remembered(void **state)
     clock_gettime(CLOCK_REALTIME, &now);
     if ((int64_t)now.tv_sec * 1000000000 + now.tv_nsec - begun > 15000000)
         test_skip("the machine was too slow to catch a young file");
-    CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &digest, &known));
+    CHECK_OK(lookup(path, FILEHASH_CACHED, &digest, &known));
     assert_false(known);
 }
 
@@ -116,7 +125,26 @@ static void test_store_refuses_a_file_that_changed(void **state)
     test_file(folder, "w", "abc", 3);
     let_it_age();
     filehash_store(path, &before, &digest);
-    CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &digest, &known));
+    CHECK_OK(lookup(path, FILEHASH_CACHED, &digest, &known));
+    assert_false(known);
+}
+
+/* Somebody puts another file in the place of one that is being read. */
+static void test_lookup_is_about_the_file_that_was_opened(void **state)
+{
+    const char *folder = test_folder(), *path = test_file(folder, "w", "abc", 3), *other = test_file(folder, "other", "xyz", 3);
+    Digest digest;
+    FileId opened;
+    bool known;
+
+    (void)state;
+    fresh_cache();
+    let_it_age();
+    CHECK_OK(file_id(path, &opened));
+    assert_int_equal(rename(other, path), 0);
+    let_it_age();
+    CHECK_OK(filehash_get(path, FILEHASH_CACHED, &digest));
+    CHECK_OK(filehash_lookup(path, &opened, FILEHASH_CACHED, &digest, &known));
     assert_false(known);
 }
 
@@ -143,12 +171,12 @@ static void test_damaged_entry_is_ignored(void **state)
         assert_int_equal(fwrite(text.data, 1, n, f), n);
         fclose(f);
         text.data[at] ^= 1;
-        CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &digest, &known));
+        CHECK_OK(lookup(path, FILEHASH_CACHED, &digest, &known));
         assert_false(known);
     }
     /* The next hash heals it. */
     CHECK_OK(filehash_get(path, FILEHASH_CACHED, &digest));
-    CHECK_OK(filehash_lookup(path, FILEHASH_CACHED, &digest, &known));
+    CHECK_OK(lookup(path, FILEHASH_CACHED, &digest, &known));
     assert_true(known);
     check_hash(&digest, ABC);
     strbuf_release(&entry);
@@ -200,9 +228,11 @@ static void test_blob_name_is_taken_as_the_hash(void **state)
     strbuf_addf(&target, "blobs/%s", name);
     assert_int_equal(symlink(target.data, link.data), 0);
 
-    CHECK_OK(filehash_lookup(link.data, FILEHASH_CACHED, &digest, &known));
+    CHECK_OK(lookup(link.data, FILEHASH_CACHED, &digest, &known));
     assert_true(known);
     check_hash(&digest, name);
+    CHECK_OK(filehash_lookup(link.data, &(FileId){0}, FILEHASH_CACHED, &digest, &known)); /* opened before the link led here */
+    assert_false(known);
     /* Asked to compute, and for a file that is no link, the content decides. */
     CHECK_OK(filehash_get(link.data, FILEHASH_AGAIN, &digest));
     check_hash(&digest, ABC);
@@ -221,7 +251,7 @@ static void test_missing_file_is_an_input_error(void **state)
     (void)state;
     fresh_cache();
     CHECK_FAILS(filehash_get("nowhere/w", FILEHASH_CACHED, &digest), LT_E_INPUT, "nowhere/w");
-    CHECK_FAILS(filehash_lookup("nowhere/w", FILEHASH_AGAIN, &digest, &known), LT_E_INPUT, "nowhere/w");
+    CHECK_FAILS(filehash_lookup("nowhere/w", &(FileId){0}, FILEHASH_AGAIN, &digest, &known), LT_E_INPUT, "nowhere/w");
 }
 
 static void test_get_survives_lack_of_memory(void **state)
@@ -256,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_changed_file_is_read_again),
         cmocka_unit_test(test_young_file_is_not_remembered),
         cmocka_unit_test(test_store_refuses_a_file_that_changed),
+        cmocka_unit_test(test_lookup_is_about_the_file_that_was_opened),
         cmocka_unit_test(test_damaged_entry_is_ignored),
         cmocka_unit_test(test_cache_that_cannot_be_written_is_no_error),
         cmocka_unit_test(test_blob_name_is_taken_as_the_hash),
