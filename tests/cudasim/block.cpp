@@ -3,7 +3,6 @@
  * A fiber takes the next ready thread and runs it. A thread that ends leaves its fiber to the next one, so a kernel without barriers needs
  * one fiber and no switch. A thread that has to wait keeps its fiber and switches to the next ready thread, or, where that has not begun,
  * to an idle fiber. When nobody is ready and not everybody is done, the threads wait for what cannot come: that is reported. */
-#include "tests/cudasim/fault.h"
 #include "tests/cudasim/fiber.h"
 #include "tests/cudasim/order.h"
 #include "tests/cudasim/pages.h"
@@ -270,12 +269,10 @@ void sim_run(const SimLaunch *launch)
     memcpy(parameters, launch->closure, launch->closure_bytes);
     number_threads(launch->block);
     sim_shared_begin_launch();
-    sim_faults_begin();
     if (sim_order_wanted() == SIM_ALL_ORDERS)
         run_in_all_orders();
     else
         run_grid(sim_order_wanted());
-    sim_faults_end();
     sim_current = NULL;
     pthread_mutex_unlock(&one_at_a_time);
 }

@@ -54,7 +54,7 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
     if (stream->recording)
         return sim_stream_refuse(stream);
     sim_stream_drain(stream);
-    run_rows(&rows);
+    sim_work_run(run_rows, &rows);
     return cudaSuccess;
 }
 

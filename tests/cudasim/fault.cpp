@@ -6,6 +6,7 @@
 #include "tests/cudasim/memory.h"
 #include "tests/cudasim/pages.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,6 +47,8 @@ void sim_describe(const void *p, char *text, size_t text_bytes)
         snprintf(text, text_bytes, "%p, which is no memory of the device", p);
 }
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int n_running; /* host threads between begin and end, a thread perhaps more than once */
 static struct sigaction outside_segv, outside_bus;
 
 static void on_fault(int, siginfo_t *info, void *)
@@ -58,23 +61,41 @@ static void on_fault(int, siginfo_t *info, void *)
     sim_stop("access to %s", where);
 }
 
-void sim_faults_begin(void)
+/* A fault may be that a fiber's stack is used up. */
+static void take_alternate_stack(void)
 {
-    alignas(16) static thread_local char stack[64 << 10]; /* the fault may be that a fiber's is used up */
+    alignas(16) static thread_local char stack[64 << 10];
+    static thread_local bool taken;
     stack_t alternate = {};
-    struct sigaction action = {};
 
     alternate.ss_sp = stack;
     alternate.ss_size = sizeof stack;
-    sigaltstack(&alternate, NULL);
+    if (!taken)
+        sigaltstack(&alternate, NULL);
+    taken = true;
+}
+
+void sim_faults_begin(void)
+{
+    struct sigaction action = {};
+
+    take_alternate_stack();
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigaction(SIGSEGV, &action, &outside_segv);
-    sigaction(SIGBUS, &action, &outside_bus);
+    pthread_mutex_lock(&lock);
+    if (n_running++ == 0) {
+        sigaction(SIGSEGV, &action, &outside_segv);
+        sigaction(SIGBUS, &action, &outside_bus);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 void sim_faults_end(void)
 {
-    sigaction(SIGSEGV, &outside_segv, NULL);
-    sigaction(SIGBUS, &outside_bus, NULL);
+    pthread_mutex_lock(&lock);
+    if (--n_running == 0) {
+        sigaction(SIGSEGV, &outside_segv, NULL);
+        sigaction(SIGBUS, &outside_bus, NULL);
+    }
+    pthread_mutex_unlock(&lock);
 }

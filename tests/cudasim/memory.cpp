@@ -2,6 +2,7 @@
  * bytes) at the second of them; poison when fresh, without access when freed, its addresses not used again soon. And pinned host memory. */
 #include "tests/cudasim/memory.h"
 
+#include "tests/cudasim/pages.h"
 #include "tests/cudasim/race.h"
 
 #include <pthread.h>
@@ -115,6 +116,7 @@ static cudaError_t take(void **out, size_t bytes)
 
     memset(begin + SIM_GUARD, SIM_POISON, pages);
     ASAN_POISON_MEMORY_REGION(block.base + bytes, room - bytes);
+    sim_pages_add(begin + SIM_GUARD, pages);
     insert(block);
     used_bytes += room;
     *out = block.base;
@@ -144,6 +146,7 @@ static void give_back(void *base)
     check_margins(&b);
     if (mmap(begin, (size_t)(end - begin), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         sim_stop("cudaFree: the pages of %p stay", base);
+    sim_pages_forget(begin, (size_t)(end - begin));
     sim_race_forget(b.base, b.room);
     used_bytes -= b.room;
     n_block--;
@@ -181,16 +184,11 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
     return cudaSuccess;
 }
 
-bool sim_block_at(int i, SimBlock *block)
-{
-    if (i >= n_block)
-        return false;
-    *block = blocks[i];
-    return true;
-}
-
 bool sim_block_nearest(const void *p, SimBlock *block)
 {
+    bool found = true;
+
+    pthread_mutex_lock(&lock);
     const int n = blocks_before(p);
 
     if (n > 0 && (const char *)p < region_end(&blocks[n - 1]))
@@ -198,8 +196,9 @@ bool sim_block_nearest(const void *p, SimBlock *block)
     else if (n < n_block && (const char *)p >= region_begin(&blocks[n]))
         *block = blocks[n];
     else
-        return false;
-    return true;
+        found = false;
+    pthread_mutex_unlock(&lock);
+    return found;
 }
 
 bool sim_is_device(const void *p) { return range != NULL && (uintptr_t)p - (uintptr_t)range < RANGE_BYTES; }

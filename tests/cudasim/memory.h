@@ -9,8 +9,6 @@ typedef struct SimBlock {
     char *base;
     size_t bytes, room;
 } SimBlock;
-/* The i-th block by address; false if there are fewer. */
-bool sim_block_at(int i, SimBlock *block);
 /* The block that p lies in, or before which or behind which it lies; false if there is none near. */
 bool sim_block_nearest(const void *p, SimBlock *block);
 

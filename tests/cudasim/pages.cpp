@@ -3,20 +3,30 @@
 #include "tests/cudasim/fault.h"
 #include "tests/cudasim/memory.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* One page that was written: where it is, and two pages of copies. */
+/* A page that the launch wrote: where it is, and two pages of copies. */
 typedef struct Page {
     char *at, *before, *expected;
 } Page;
 
+/* Memory that can be written. */
+typedef struct Open {
+    char *begin;
+    size_t bytes;
+} Open;
+
 enum { MAX_PAGE = 64 << 10 };
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list of what is open */
 static Page *pages;
 static int n_page, page_cap;
 static char *copies; /* 2 pages for each */
+static Open *opened;
+static int n_open, open_cap;
 static bool tracking;
 
 static size_t page_bytes(void)
@@ -33,23 +43,60 @@ __attribute__((no_sanitize("address"))) static void copy_page(char *to, const ch
         ((uint64_t *)to)[i] = ((const uint64_t *)from)[i];
 }
 
-static void protect_all(int protection)
+void sim_pages_add(char *begin, size_t bytes)
 {
-    SimBlock b;
-
-    for (int i = 0; sim_block_at(i, &b); i++) {
-        char *const begin = (char *)((uintptr_t)b.base / page_bytes() * page_bytes());
-
-        if (mprotect(begin, (size_t)(b.base + b.room - begin), protection) != 0)
-            sim_stop("cannot change the protection of device memory");
+    pthread_mutex_lock(&lock);
+    if (n_open == open_cap) {
+        open_cap = open_cap == 0 ? 1024 : 2 * open_cap;
+        opened = (Open *)realloc(opened, (size_t)open_cap * sizeof *opened);
+        if (opened == NULL)
+            sim_stop("no memory for a list of %d open pages", open_cap);
     }
+    opened[n_open++] = {begin, bytes};
+    pthread_mutex_unlock(&lock);
 }
 
+void sim_pages_forget(char *begin, size_t bytes)
+{
+    int kept = 0;
+
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < n_open; i++)
+        if (opened[i].begin < begin || opened[i].begin >= begin + bytes)
+            opened[kept++] = opened[i];
+    n_open = kept;
+    pthread_mutex_unlock(&lock);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const uintptr_t x = (uintptr_t)((const Open *)a)->begin, y = (uintptr_t)((const Open *)b)->begin;
+
+    return x < y ? -1 : x > y;
+}
+
+static void protect(char *begin, size_t bytes, int protection)
+{
+    if (mprotect(begin, bytes, protection) != 0)
+        sim_stop("cannot change the protection of device memory");
+}
+
+/* Closes what is open, neighbours together. */
 void sim_pages_begin(void)
 {
-    n_page = 0;
+    pthread_mutex_lock(&lock);
+    qsort(opened, (size_t)n_open, sizeof *opened, by_address);
+    for (int i = 0, next; i < n_open; i = next) {
+        char *end = opened[i].begin + opened[i].bytes;
+
+        for (next = i + 1; next < n_open && opened[next].begin <= end; next++)
+            if (opened[next].begin + opened[next].bytes > end)
+                end = opened[next].begin + opened[next].bytes;
+        protect(opened[i].begin, (size_t)(end - opened[i].begin), PROT_READ);
+    }
+    n_open = n_page = 0;
+    pthread_mutex_unlock(&lock);
     tracking = true;
-    protect_all(PROT_READ);
 }
 
 /* Called while a kernel stands still at its write, so allocating is as safe as anywhere. */
@@ -73,20 +120,28 @@ static void grow(void)
     }
 }
 
-bool sim_pages_fault(void *p)
+static void keep(char *at)
 {
-    char *const at = (char *)((uintptr_t)p / page_bytes() * page_bytes());
-    SimBlock b;
-
-    if (!tracking || !sim_is_device(p) || !sim_block_nearest(p, &b) || at + page_bytes() <= b.base || at >= b.base + b.room)
-        return false;
     if (n_page == page_cap)
         grow();
     pages[n_page].at = at;
     copy_page(pages[n_page].before, at);
     copy_page(pages[n_page].expected, at);
     n_page++;
-    return mprotect(at, page_bytes(), PROT_READ | PROT_WRITE) == 0;
+}
+
+bool sim_pages_fault(void *p)
+{
+    char *const at = (char *)((uintptr_t)p / page_bytes() * page_bytes());
+    SimBlock b;
+
+    if (!sim_is_device(p) || !sim_block_nearest(p, &b) || at + page_bytes() <= b.base || at >= b.base + b.room)
+        return false;
+    if (tracking)
+        keep(at);
+    sim_pages_add(at, page_bytes());
+    protect(at, page_bytes(), PROT_READ | PROT_WRITE);
+    return true;
 }
 
 void sim_pages_expect(void)
@@ -124,8 +179,4 @@ void sim_pages_compare(const char *order, bool last)
     }
 }
 
-void sim_pages_end(void)
-{
-    protect_all(PROT_READ | PROT_WRITE);
-    tracking = false;
-}
+void sim_pages_end(void) { tracking = false; }

@@ -1,5 +1,7 @@
 #include "tests/cudasim/stream.h"
 
+#include "tests/cudasim/fault.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -60,6 +62,13 @@ CUstream_st *sim_stream(cudaStream_t stream)
     return of_thread;
 }
 
+void sim_work_run(SimRun *run, const void *args)
+{
+    sim_faults_begin();
+    run(args);
+    sim_faults_end();
+}
+
 void sim_stream_run_first(CUstream_st *stream)
 {
     SimWork *work = stream->queue.first;
@@ -68,7 +77,7 @@ void sim_stream_run_first(CUstream_st *stream)
     if (work->next == NULL)
         stream->queue.last = &stream->queue.first;
     stream->queue.n--;
-    work->run(work->args);
+    sim_work_run(work->run, work->args);
     free(work);
 }
 

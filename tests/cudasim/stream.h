@@ -21,6 +21,9 @@ void sim_list_init(SimList *list);
 void sim_list_free(SimList *list);
 void sim_list_add(SimList *list, const char *what, SimRun *run, const void *args, size_t bytes);
 
+/* Runs it now. */
+void sim_work_run(SimRun *run, const void *args);
+
 struct CUstream_st {
     struct CUstream_st *next; /* of all streams */
     SimList queue;
