@@ -94,7 +94,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHMARKS := $(patsubst %.c,%,$(wildcard benchmarks/bench_*.c))
 BENCH_HELPERS := $(patsubst %.c,$(B)/%.o,$(filter-out benchmarks/bench_%.c,$(wildcard benchmarks/*.c)))
 # What has threads to race: the pool, and those that drive it hardest.
-RACE_TESTS := $(filter test_pool test_engine test_invariance test_tokenizer_batch,$(TESTS))
+RACE_TESTS := $(filter test_pool test_engine test_invariance test_tokenizer_batch test_ops_linalg_promises,$(TESTS))
 
 # A make of its own for what follows an installation, since the library flags above are read once; on all processors unless told otherwise.
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))

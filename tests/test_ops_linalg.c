@@ -242,6 +242,30 @@ static void test_linalg_values_of_known_matrices(void **state)
     run_everywhere(check_values);
 }
 
+/* Every way in which a matrix may end inside a panel of the CPU's reduction (48 columns), or be all of one; at every instruction level, since the second stage
+ * has code for each. */
+static void test_linalg_gram_values_at_every_size(void **state)
+{
+    TestRandom r = {25};
+    double value[MOST];
+
+    (void)state;
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
+        Device *dev = box_device(BOX_LEVELS[level], 3);
+
+        if (dev == NULL)
+            continue;
+        for (int64_t n = 1; n <= 150; n += n < 4 || n % 48 > 44 || n % 48 < 3 ? 1 : 7) {
+            Box a = known_matrix(dev, LT_F64, (Shape){n, n}, 0, DECAYING, &r);
+
+            CHECK_OK(op_gram_values(dev, value, a.t));
+            check_known("gram_values", value, &a, DECAYING, 2.0, GRAM_F64 * 9.0);
+            box_free(&a);
+        }
+        device_close(dev);
+    }
+}
+
 static void test_linalg_svd_of_known_matrices(void **state)
 {
     (void)state;
@@ -331,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linalg_values_of_known_matrices),
+        cmocka_unit_test(test_linalg_gram_values_at_every_size),
         cmocka_unit_test(test_linalg_svd_of_known_matrices),
         cmocka_unit_test(test_linalg_qr_of_known_matrices),
         cmocka_unit_test(test_linalg_topk_of_known_matrices),

@@ -42,7 +42,9 @@ static Status open_all(Lapack *l)
     TRY(find(l->blas_library, BLAS, "openblas_set_num_threads", &l->set_num_threads));
     TRY(find(l->blas_library, BLAS, "cblas_dgemm", &l->dgemm));
     TRY(find(l->blas_library, BLAS, "cblas_dsyrk", &l->dsyrk));
-    TRY(find(with, file, "LAPACKE_dsyevd_work", &l->dsyevd));
+    TRY(find(l->blas_library, BLAS, "cblas_dsymm", &l->dsymm));
+    TRY(find(with, file, "LAPACKE_dsterf_work", &l->dsterf));
+    TRY(find(with, file, "LAPACKE_dgeqrt_work", &l->dgeqrt));
     TRY(find(with, file, "LAPACKE_sgesdd_work", &l->sgesdd));
     TRY(find(with, file, "LAPACKE_dgesdd_work", &l->dgesdd));
     TRY(find(with, file, "LAPACKE_sgelqf_work", &l->sgelqf));

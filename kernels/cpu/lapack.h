@@ -18,7 +18,9 @@ typedef struct Lapack {
     __typeof__(openblas_set_num_threads) *set_num_threads;
     __typeof__(cblas_dgemm) *dgemm;
     __typeof__(cblas_dsyrk) *dsyrk;
-    __typeof__(LAPACKE_dsyevd_work) *dsyevd;
+    __typeof__(cblas_dsymm) *dsymm;
+    __typeof__(LAPACKE_dsterf_work) *dsterf;
+    __typeof__(LAPACKE_dgeqrt_work) *dgeqrt;
     __typeof__(LAPACKE_sgesdd_work) *sgesdd;
     __typeof__(LAPACKE_dgesdd_work) *dgesdd;
     __typeof__(LAPACKE_sgelqf_work) *sgelqf;

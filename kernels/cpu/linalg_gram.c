@@ -1,6 +1,6 @@
-/* Eigenvalues of the smaller Gram matrix. For q = min(m, n) and k = max(m, n): k q^2 operations for the matrix, in tiles over the pool; then 4/3 q^3
- * for its eigenvalues. */
-#include "kernels/cpu/lapack.h"
+/* Eigenvalues of the smaller Gram matrix. For q = min(m, n) and k = max(m, n): k q^2 operations for the matrix, in tiles over the pool; 4/3 q^3 to
+ * make it a band, 6 BAND q^2 to make that three diagonals, and about 30 q^2 in one thread for their eigenvalues. */
+#include "kernels/cpu/linalg.h"
 
 #include "core/mem.h"
 
@@ -15,7 +15,7 @@ typedef struct GramRun {
     Tensor a;
     bool rows_short; /* m <= n: the matrix is a aT, else aT a */
     int64_t q, k;
-    double *g;       /* [q, q], its lower triangle */
+    double *g;       /* [q, q], its upper triangle */
 } GramRun;
 
 typedef struct Operand {
@@ -37,11 +37,11 @@ static Operand operand(const GramRun *r, int64_t i, int64_t n_i, int64_t p, int6
     return (Operand){room, cols};
 }
 
-/* Tile `index` of the lower triangle, counted row by row. */
+/* Tile `index` of the upper triangle, counted column by column. */
 static Status gram_tile(void *context, int64_t index, int thread)
 {
     const GramRun *r = context;
-    const int64_t row = (int64_t)((sqrt(8.0 * (double)index + 1.0) - 1.0) / 2.0), i = row * TILE, j = (index - row * (row + 1) / 2) * TILE;
+    const int64_t col = (int64_t)((sqrt(8.0 * (double)index + 1.0) - 1.0) / 2.0), j = col * TILE, i = (index - col * (col + 1) / 2) * TILE;
     const int64_t n_i = r->q - i < TILE ? r->q - i : TILE, n_j = r->q - j < TILE ? r->q - j : TILE;
     const CBLAS_TRANSPOSE left = r->rows_short ? CblasNoTrans : CblasTrans, right = r->rows_short ? CblasTrans : CblasNoTrans;
     double *const g = r->g + i * r->q + j, *room = cpu_scratch(r->dev, thread, 2 * TILE * DEPTH * sizeof *room);
@@ -54,7 +54,7 @@ static Status gram_tile(void *context, int64_t index, int thread)
         const Operand a = operand(r, i, n_i, p, n_p, room);
 
         if (i == j) {
-            r->l->dsyrk(CblasRowMajor, CblasLower, left, (int)n_i, (int)n_p, 1.0, a.data, (int)a.ld, beta, g, (int)r->q);
+            r->l->dsyrk(CblasRowMajor, CblasUpper, left, (int)n_i, (int)n_p, 1.0, a.data, (int)a.ld, beta, g, (int)r->q);
         } else {
             const Operand b = operand(r, j, n_j, p, n_p, room + TILE * DEPTH);
 
@@ -64,19 +64,36 @@ static Status gram_tile(void *context, int64_t index, int thread)
     return LT_OK;
 }
 
-/* Row-major lower is column-major upper. */
-static Status eigenvalues(const Lapack *l, double *lambda, double *g, lapack_int q, Tensor a)
+/* The band times a power of two, which brings the largest element near 1: the squares on the way to three diagonals must not leave the range of
+ * F64. The elements of a Gram matrix are no larger than the largest on the diagonal, and no similarity makes them so. */
+static int scale_band(double *band, double largest, int64_t n)
 {
-    double answer;
-    lapack_int n_work, one;
-    double *work;
-    Status st;
+    const int exponent = largest > 0 ? (int)logb(largest) : 0;
 
-    BUG_IF(l->dsyevd(LAPACK_COL_MAJOR, 'N', 'U', q, g, q, lambda, &answer, -1, &one, -1) != 0);
-    TRY(lapack_size(&n_work, "gram_values", (int64_t)answer));
-    TRY((work = mem_resize(NULL, (size_t)n_work, sizeof *work)) != NULL ? LT_OK : LT_E_NOMEM);
-    st = lapack_done(l->dsyevd(LAPACK_COL_MAJOR, 'N', 'U', q, g, q, lambda, work, n_work, &one, 1), "gram_values", "dsyevd", a);
-    mem_free(work);
+    for (int64_t i = 0; i < n * BAND_LD; i++)
+        band[i] = ldexp(band[i], -exponent);
+    return exponent;
+}
+
+/* Ascending. */
+static Status eigenvalues(const GramRun *r, double *lambda)
+{
+    double *below, *band, largest = 0;
+    Status st;
+    int exponent;
+
+    for (int64_t i = 0; i < r->q; i++)
+        largest = fmax(largest, r->g[i * r->q + i]);
+    TRY(MEM_NEW(below, (size_t)(r->q + (r->q + BAND_EXTRA) * BAND_LD)));
+    band = below + r->q;
+    TRY_GOTO(linalg_to_band(r->dev, r->l, band, r->g, r->q), st, done);
+    exponent = scale_band(band, largest, r->q);
+    TRY_GOTO(linalg_to_tridiagonal(r->dev, lambda, below, band, r->q), st, done);
+    TRY_GOTO(lapack_done(r->l->dsterf((lapack_int)r->q, lambda, below), "gram_values", "dsterf", r->a), st, done);
+    for (int64_t i = 0; i < r->q; i++)
+        lambda[i] = ldexp(lambda[i], exponent);
+done:
+    mem_free(below);
     return st;
 }
 
@@ -93,7 +110,7 @@ Status cpu_gram_values(Device *dev, double *lambda, Tensor a)
     TRY(lapack_size(&size, "gram_values", a.stride));
     TRY((r.g = mem_resize(NULL, (size_t)(r.q * r.q), sizeof *r.g)) != NULL ? LT_OK : LT_E_NOMEM);
     TRY_GOTO(pool_run(dev->pool, tiles * (tiles + 1) / 2, gram_tile, &r), st, done);
-    TRY_GOTO(eigenvalues(r.l, lambda, r.g, q, a), st, done);
+    TRY_GOTO(eigenvalues(&r, lambda), st, done);
 done:
     mem_free(r.g);
     return st;
