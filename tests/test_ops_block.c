@@ -12,6 +12,11 @@
 
 static const DType ACTIVATION[] = {LT_F32, LT_BF16, LT_F16};
 
+/* Around the borders of vectors (4 and 8 elements, 16 and 512 on the CPU) and of what a team of threads holds (128, 256, 512, ...). */
+static const int64_t WIDTH[] = {1,   3,   4,   5,   7,   8,   9,   17,  29,   127,  128,  129,  255,  256,
+                                257, 389, 511, 512, 513, 773, 1023, 1024, 1025, 1541, 2048, 2049, 4096, 4097};
+enum { N_WIDTH = sizeof WIDTH / sizeof *WIDTH };
+
 /* Runs one check per level that this machine has. */
 static void at_all_levels(void (*check)(Device *dev))
 {
@@ -117,8 +122,8 @@ static void check_rmsnorm(Device *dev, DType dtype, NormShape s, bool in_place)
     box_get(out);
     check_nmse("rmsnorm", out->v, want, n, box_tolerance(dtype, 1e-10));
     box_get(&rstd);
-    if (!in_place)
-        check_nmse("rstd", rstd.v, want_rstd, n_rstd, 1e-12);
+    if (!in_place) /* m roundings in a row stray by about sqrt(m) 2^-25; no lane adds more than n / 16 numbers. Three times that, squared */
+        check_nmse("rstd", rstd.v, want_rstd, n_rstd, 1e-12 + 9 * 0x1p-50 * (double)s.n / 16);
     box_free(&x);
     box_free(&w);
     box_free(&y);
@@ -129,12 +134,16 @@ static void check_rmsnorm(Device *dev, DType dtype, NormShape s, bool in_place)
 
 static void check_rmsnorms(Device *dev)
 {
-    static const NormShape shape[] = {{0, 1, 8}, {1, 1, 1}, {3, 1, 7}, {5, 8, 64}, {2, 3, 33}, {37, 1, 513}, {130, 1, 1100}};
+    static const NormShape shape[] = {{0, 1, 8},  {5, 8, 64},  {2, 3, 33},   {15, 1, 29},   {16, 1, 29},  {17, 1, 29},  {53, 1, 29},  {3, 1, 300},
+                                      {4, 1, 300}, {5, 1, 300}, {17, 1, 300}, {130, 1, 1100}, {1, 1, 8192}, {2, 1, 8205}, {1, 1, 16397}};
 
     for (size_t t = 0; t < 3; t++)
-        for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
-            for (int in_place = 0; in_place < 2; in_place++)
+        for (int in_place = 0; in_place < 2; in_place++) {
+            for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
                 check_rmsnorm(dev, ACTIVATION[t], shape[s], in_place);
+            for (size_t w = 0; w < N_WIDTH; w++)
+                check_rmsnorm(dev, ACTIVATION[t], (NormShape){2, 1, WIDTH[w]}, in_place);
+        }
 }
 
 static void test_rmsnorm_matches_reference(void **state)
@@ -147,11 +156,11 @@ static void test_rmsnorm_matches_reference(void **state)
 
 static void check_rope(Device *dev, DType dtype, int64_t rows, int64_t n_head, int64_t half)
 {
-    enum { TABLE = 50 };
+    enum { TABLE = 50, ROWS_MAX = 400 };
     TestRandom r = {(uint64_t)(rows + 100 * n_head + 10000 * half)};
     Box x = box_normal(dev, dtype, rows, n_head * 2 * half, 5, &r, 1), cos_table = box_new(dev, LT_F32, TABLE, half, 1), sin_table = box_new(dev, LT_F32, TABLE, half, 2);
     const size_t n = (size_t)(rows * n_head * 2 * half);
-    int32_t row[64];
+    int32_t row[ROWS_MAX];
     double *want = numbers(n), *start = numbers(n);
 
     for (int64_t i = 0; i < TABLE * half; i++) {
@@ -184,7 +193,8 @@ static void check_rope(Device *dev, DType dtype, int64_t rows, int64_t n_head, i
 
 static void check_ropes(Device *dev)
 {
-    static const int64_t shape[][3] = {{0, 2, 8}, {1, 1, 1}, {3, 3, 3}, {17, 10, 32}, {64, 13, 24}, {5, 3, 128}};
+    static const int64_t shape[][3] = {{0, 2, 8},  {1, 1, 1},  {3, 3, 3},  {3, 4, 4},   {3, 5, 5},   {3, 17, 7},  {3, 3, 8},   {3, 4, 9},    {17, 10, 32},
+                                       {5, 5, 17}, {5, 1, 29}, {64, 13, 24}, {127, 1, 4}, {128, 1, 8}, {129, 1, 4}, {389, 1, 3}, {5, 3, 128}};
 
     for (size_t t = 0; t < 3; t++)
         for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
@@ -215,11 +225,11 @@ static void test_rope_refuses_a_head_it_has_no_room_for(void **state)
 
 static void check_swiglus(Device *dev)
 {
-    static const int64_t shape[][2] = {{0, 4}, {1, 1}, {3, 5}, {40, 88}, {7, 1408}};
+    static const int64_t shape[][2] = {{0, 4}, {40, 88}, {7, 1408}, {255, 4}, {256, 8}, {257, 4}, {773, 8}};
 
     for (size_t t = 0; t < 3; t++) {
-        for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
-            const int64_t rows = shape[s][0], n = shape[s][1];
+        for (size_t s = 0; s < sizeof shape / sizeof *shape + N_WIDTH; s++) {
+            const int64_t rows = s < N_WIDTH ? 2 : shape[s - N_WIDTH][0], n = s < N_WIDTH ? WIDTH[s] : shape[s - N_WIDTH][1];
             TestRandom r = {(uint64_t)n};
             Box x = box_normal(dev, ACTIVATION[t], rows, 2 * n, 3, &r, 4), y = box_new(dev, ACTIVATION[t], rows, n, 1);
             double *want = numbers((size_t)(rows * n));
@@ -266,127 +276,51 @@ static void test_swiglu_of_extreme_gates(void **state)
 
 /* ---- rows by index ------------------------------------------------------------------------------------------------------ */
 
-static void check_moves(Device *dev)
+/* pad 0 with whole vectors of columns is what moves fastest; anything else moves too. */
+static void check_move(Device *dev, DType dtype, int64_t cols, int64_t pad)
 {
     static const int32_t row[] = {6, 0, 3, 9, 1};
+    TestRandom r = {(uint64_t)cols};
+    Box table = box_normal(dev, dtype, 10, cols, 4 * pad, &r, 1), y = box_new(dev, dtype, 5, cols, pad), back = box_new(dev, dtype, 10, cols, 0);
+    Box at = box_index(dev, row, 5), none = box_index(dev, row, 0), empty = box_new(dev, dtype, 0, cols, 0);
 
-    for (size_t t = 0; t < 3; t++) {
-        TestRandom r = {t};
-        Box table = box_normal(dev, ACTIVATION[t], 10, 37, 4, &r, 1), y = box_new(dev, ACTIVATION[t], 5, 37, 1), back = box_new(dev, ACTIVATION[t], 10, 37, 0);
-        Box at = box_index(dev, row, 5), none = box_index(dev, row, 0), empty = box_new(dev, ACTIVATION[t], 0, 37, 0);
+    CHECK_OK(op_embed(dev, y.t, table.t, at.t));
+    box_get(&y);
+    for (int64_t i = 0; i < 5 * cols; i++)
+        assert_true(y.v[i] == table.v[row[i / cols] * cols + i % cols]);
+    CHECK_OK(op_scatter(dev, back.t, y.t, at.t));
+    box_get(&back);
+    for (int64_t i = 0; i < 10 * cols; i++) {
+        const int64_t from = i / cols;
+        const bool moved = from == 6 || from == 0 || from == 3 || from == 9 || from == 1;
 
-        CHECK_OK(op_embed(dev, y.t, table.t, at.t));
-        box_get(&y);
-        for (int64_t i = 0; i < 5 * 37; i++)
-            assert_true(y.v[i] == table.v[row[i / 37] * 37 + i % 37]);
-        CHECK_OK(op_scatter(dev, back.t, y.t, at.t));
-        box_get(&back);
-        for (int64_t i = 0; i < 10 * 37; i++) {
-            const int64_t from = i / 37;
-            const bool moved = from == 6 || from == 0 || from == 3 || from == 9 || from == 1;
-
-            assert_true(moved ? back.v[i] == table.v[i] : isnan(back.v[i]));
-        }
-        CHECK_OK(op_scatter(dev, back.t, empty.t, none.t));
-        CHECK_OK(op_gather(dev, y.t, back.t, at.t));
-        box_get(&y);
-        for (int64_t i = 0; i < 5 * 37; i++)
-            assert_true(y.v[i] == table.v[row[i / 37] * 37 + i % 37]);
-        CHECK_OK(op_gather(dev, empty.t, back.t, none.t));
-        box_free(&table);
-        box_free(&y);
-        box_free(&back);
-        box_free(&at);
-        box_free(&none);
-        box_free(&empty);
+        assert_true(moved ? back.v[i] == table.v[i] : isnan(back.v[i]));
     }
+    CHECK_OK(op_scatter(dev, back.t, empty.t, none.t));
+    CHECK_OK(op_gather(dev, y.t, back.t, at.t));
+    box_get(&y);
+    for (int64_t i = 0; i < 5 * cols; i++)
+        assert_true(y.v[i] == table.v[row[i / cols] * cols + i % cols]);
+    CHECK_OK(op_gather(dev, empty.t, back.t, none.t));
+    Box *all[] = {&table, &y, &back, &at, &none, &empty};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        box_free(all[i]);
+}
+
+static void check_moves(Device *dev)
+{
+    for (size_t t = 0; t < 3; t++)
+        for (int64_t pad = 0; pad < 2; pad++) {
+            for (size_t w = 0; w < N_WIDTH; w++)
+                check_move(dev, ACTIVATION[t], WIDTH[w], pad);
+            check_move(dev, ACTIVATION[t], 408, pad); /* five rows of 51 units of eight: a block, less one */
+        }
 }
 
 static void test_rows_move_by_index(void **state)
 {
     (void)state;
     at_all_levels(check_moves);
-}
-
-/* ---- element-wise ------------------------------------------------------------------------------------------------------- */
-
-/* All four ops for one pair of dtypes. With F32 arithmetic the result must be the rounding of a double one up to an ulp of F32. */
-static void check_pair(Device *dev, DType y_type, DType x_type, int64_t rows, int64_t cols)
-{
-    TestRandom r = {(uint64_t)(y_type * 10 + x_type)};
-    Box x = box_normal(dev, x_type, rows, cols, 3, &r, 2), y = box_normal(dev, y_type, rows, cols, 1, &r, 2), d = box_new(dev, y_type, rows, cols, 0);
-    const size_t n = (size_t)(rows * cols);
-    const double tolerance = box_tolerance(y_type, 1e-13);
-    double *want = numbers(n);
-
-    for (size_t i = 0; i < n; i++)
-        want[i] = y.v[i] + (double)0.3f * x.v[i];
-    CHECK_OK(op_axpy(dev, y.t, x.t, 0.3f));
-    box_get(&y);
-    check_nmse("axpy", y.v, want, n, tolerance);
-    for (size_t i = 0; i < n; i++)
-        want[i] = x.v[i] - y.v[i];
-    CHECK_OK(op_sub(dev, d.t, x.t, y.t));
-    box_get(&d);
-    check_nmse("sub", d.v, want, n, tolerance);
-    for (size_t i = 0; i < n; i++)
-        want[i] = (double)-0.7f * d.v[i];
-    CHECK_OK(op_scale(dev, d.t, -0.7f));
-    box_get(&d);
-    check_nmse("scale", d.v, want, n, tolerance);
-    CHECK_OK(op_cast(dev, y.t, x.t));
-    box_get(&y);
-    for (size_t i = 0; i < n; i++)
-        assert_true(y.v[i] == box_round(y_type, x.v[i]));
-    box_free(&x);
-    box_free(&y);
-    box_free(&d);
-    mem_free(want);
-}
-
-static void check_pairs(Device *dev)
-{
-    static const DType type[] = {LT_F32, LT_BF16, LT_F16, LT_F64};
-
-    for (size_t y = 0; y < 4; y++) {
-        for (size_t x = 0; x < 4; x++) {
-            check_pair(dev, type[y], type[x], 3, 1037);
-            check_pair(dev, type[y], type[x], 1, 1);
-            check_pair(dev, type[y], type[x], 0, 5);
-        }
-    }
-}
-
-static void test_eltwise_any_pair_of_dtypes(void **state)
-{
-    (void)state;
-    at_all_levels(check_pairs);
-}
-
-/* 1 + 2^-8 + 2^-40 lies above the middle of two BF16 numbers; by way of F32 it would fall onto it and then to the even one. */
-static void check_double_rounding(Device *dev)
-{
-    Box x = box_new(dev, LT_F64, 1, 4, 0), y = box_new(dev, LT_BF16, 1, 4, 0), h = box_new(dev, LT_F16, 1, 4, 0);
-    const double value[4] = {1 + 0x1p-8 + 0x1p-40, 1 + 0x1p-11 + 0x1p-45, -(1 + 3 * 0x1p-8 - 0x1p-40), 1e300};
-
-    for (int i = 0; i < 4; i++)
-        x.v[i] = value[i];
-    box_put(&x);
-    CHECK_OK(op_cast(dev, y.t, x.t));
-    CHECK_OK(op_cast(dev, h.t, x.t));
-    box_get(&y);
-    box_get(&h);
-    assert_true(y.v[0] == 1 + 0x1p-7 && y.v[1] == 1 && y.v[2] == -(1 + 0x1p-7) && isinf(y.v[3]));
-    assert_true(h.v[1] == 1 + 0x1p-10 && isinf(h.v[3]));
-    box_free(&x);
-    box_free(&y);
-    box_free(&h);
-}
-
-static void test_cast_rounds_once(void **state)
-{
-    (void)state;
-    at_all_levels(check_double_rounding);
 }
 
 /* ---- company ------------------------------------------------------------------------------------------------------------ */
@@ -441,8 +375,6 @@ int main(void)
         cmocka_unit_test(test_swiglu_matches_reference),
         cmocka_unit_test(test_swiglu_of_extreme_gates),
         cmocka_unit_test(test_rows_move_by_index),
-        cmocka_unit_test(test_eltwise_any_pair_of_dtypes),
-        cmocka_unit_test(test_cast_rounds_once),
         cmocka_unit_test(test_rows_do_not_depend_on_company_or_threads),
     };
 

@@ -13,6 +13,10 @@
 
 static const DType TRAIN[] = {LT_F32, LT_BF16};
 
+/* Around the borders of vectors and of what a team of threads holds. */
+static const int64_t WIDTH[] = {3, 4, 5, 7, 8, 9, 17, 29, 127, 128, 129, 255, 256, 257, 389, 511, 512, 513, 1023, 1024, 1025, 1541, 2049, 4097};
+enum { N_WIDTH = sizeof WIDTH / sizeof *WIDTH };
+
 /* Runs a check per level that this machine has, on one thread and on three. */
 static void at_all_levels(void (*check)(Device *one, Device *three))
 {
@@ -181,12 +185,16 @@ static void check_norm_grad(Device *one, Device *three, DType dtype, NormShape s
 static void check_norm_grads(Device *one, Device *three)
 {
     /* One column alone has no gradient to speak of: all of it cancels. */
-    static const NormShape shape[] = {{0, 1, 8}, {1, 1, 2}, {3, 1, 7}, {130, 1, 64}, {5, 4, 24}, {70, 1, 768}, {2, 1, 1031}};
+    static const NormShape shape[] = {{0, 1, 8},   {1, 1, 2},   {130, 1, 64}, {5, 4, 24},   {17, 3, 300}, {70, 1, 768},   {15, 1, 29},
+                                      {16, 1, 29}, {17, 1, 29}, {53, 1, 29},  {2047, 1, 5}, {2049, 1, 5}, {17, 1, 4109}, {17, 1, 8203}};
 
     for (size_t t = 0; t < 2; t++)
-        for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
-            for (int mode = 0; mode < 3; mode++)
+        for (int mode = 0; mode < 3; mode++) {
+            for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
                 check_norm_grad(one, three, TRAIN[t], shape[s], mode);
+            for (size_t w = 0; w < N_WIDTH; w++)
+                check_norm_grad(one, three, TRAIN[t], (NormShape){2, 1, WIDTH[w]}, mode);
+        }
 }
 
 static void test_rmsnorm_grad_matches_reference(void **state)
@@ -214,11 +222,14 @@ static void check_swiglu_grad(Device *one, Device *three, DType dtype, int64_t r
 
 static void check_swiglu_grads(Device *one, Device *three)
 {
-    static const int64_t shape[][2] = {{0, 4}, {1, 1}, {3, 5}, {40, 88}, {7, 1408}};
+    static const int64_t shape[][2] = {{0, 4}, {1, 1}, {40, 88}, {7, 1408}, {255, 4}, {256, 8}, {257, 4}, {773, 8}};
 
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 2; t++) {
         for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
             check_swiglu_grad(one, three, TRAIN[t], shape[s][0], shape[s][1]);
+        for (size_t w = 0; w < N_WIDTH; w++)
+            check_swiglu_grad(one, three, TRAIN[t], 2, WIDTH[w]);
+    }
 }
 
 static void test_swiglu_grad_matches_reference(void **state)
@@ -257,12 +268,16 @@ static void check_embed_grads(Device *one, Device *three)
     TestRandom r = {8};
     int64_t n_id;
 
-    for (int i = 0; i < BATCH; i++)
-        token[i] = (int32_t)(test_random(&r) % 5 * 2); /* ids 1, 3, ... do not occur */
+    for (int i = 0; i < BATCH; i++) { /* ids 0, 2, ... occur 7, 8, 9, 29 and 37 times, 1, 3, ... do not */
+        const int at = i * 7 % BATCH;
+
+        token[i] = at < 7 ? 0 : at < 15 ? 2 : at < 24 ? 4 : at < 53 ? 6 : 8;
+    }
     n_id = sort_batch(id, first, order, token);
     for (size_t t = 0; t < 2; t++)
-        for (int64_t n = 3; n < 1000; n += 640) {
-            Box dy = box_normal(one, TRAIN[t], BATCH, n, 2, &r, 1), dw = box_normal(one, LT_F32, VOCAB, n, 1, &r, 1), again = copy_of(&dw);
+        for (size_t w = 0; w < N_WIDTH; w++) {
+            const int64_t n = WIDTH[w];
+            Box dy = box_normal(one, TRAIN[t], BATCH, n, n % 4, &r, 1), dw = box_normal(one, LT_F32, VOCAB, n, n % 4, &r, 1), again = copy_of(&dw);
             Box ids = box_index(one, id, n_id), firsts = box_index(one, first, n_id + 1), orders = box_index(one, order, BATCH);
             double *want = numbers(dw.v, size_of(&dw));
 
@@ -285,7 +300,8 @@ static void test_embed_grad_matches_reference(void **state)
 
 static void check_bias_grads(Device *one, Device *three)
 {
-    static const int64_t shape[][2] = {{0, 4}, {1, 1}, {63, 65}, {64, 128}, {300, 700}};
+    static const int64_t shape[][2] = {{0, 4},   {1, 1},   {63, 65},   {64, 128}, {65, 31},   {197, 32},  {7, 33},
+                                       {8, 101}, {9, 509}, {29, 1027}, {300, 700}, {8191, 3}, {8193, 4}, {24581, 5}};
     TestRandom r = {9};
 
     for (size_t t = 0; t < 2; t++)
@@ -337,7 +353,7 @@ static void check_sumsq(Device *one, Device *three, DType dtype, int64_t rows, i
 
 static void check_sumsqs(Device *one, Device *three)
 {
-    static const int64_t shape[][2] = {{0, 4}, {1, 1}, {1, 4096}, {1, 4097}, {33, 257}, {3, 9000}, {5000, 2}};
+    static const int64_t shape[][2] = {{0, 4}, {1, 1}, {1, 4095}, {1, 4096}, {1, 4097}, {33, 257}, {3, 9000}, {5000, 2}, {64, 192}};
     static const DType type[] = {LT_F32, LT_BF16, LT_F16, LT_F64};
 
     for (size_t t = 0; t < 4; t++)
