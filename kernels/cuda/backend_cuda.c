@@ -45,6 +45,7 @@ const Backend backend_cuda = {
     .xent = cuda_xent,
     .logprob = cuda_logprob,
     .argmax = cuda_argmax,
+    .sample = cuda_sample,
 
     .sumsq = cuda_sumsq,
     .adamw = cuda_adamw,
