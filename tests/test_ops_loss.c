@@ -9,7 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 
-static const int64_t SIZES[] = {1, 2, 15, 16, 17, 511, 512, 513, 4097, 6400, 20000};
+/* About the steps of both backends: quads, 16 lanes, 512 a piece, 2048 a block, 8192 in flight. */
+static const int64_t SIZES[] = {1, 2, 3, 4, 5, 15, 16, 17, 511, 512, 513, 2047, 2048, 2049, 4097, 6149, 6400, 8191, 8192, 8193, 24581};
 enum { N_SIZE = sizeof SIZES / sizeof *SIZES };
 
 static void at_all_levels(void (*check)(Device *dev))
@@ -162,6 +163,36 @@ static void test_logprob_does_not_depend_on_company_or_threads(void **state)
     }
 }
 
+/* More pairs than a block has threads share the first row, and what follows is served too. */
+static void check_crowded_row(Device *dev)
+{
+    enum { PAIRS = 1100, N = 33 };
+    int32_t row[PAIRS], target[PAIRS];
+    double want[PAIRS];
+    TestRandom r = {7};
+    Box logits = box_normal(dev, LT_F32, 3, N, 0, &r, 2);
+
+    for (int32_t i = 0; i < PAIRS; i++) {
+        row[i] = i < 1090 ? 1 : 2;
+        target[i] = i % N;
+    }
+    Pairs p = pairs_new(dev, row, target, PAIRS);
+    pairs_run(&p, &logits);
+    ref_pair_logprob(want, logits.v, row, target, PAIRS, N);
+    for (int i = 0; i < PAIRS; i++) {
+        check_close("pair of a crowded row", p.lp.v[i], want[i], 1e-6, 1e-6);
+        assert_true(p.best.v[i] == ref_argmax(logits.v + row[i] * N, N));
+    }
+    pairs_free(&p);
+    box_free(&logits);
+}
+
+static void test_logprob_of_many_pairs_in_a_row(void **state)
+{
+    (void)state;
+    at_all_levels(check_crowded_row);
+}
+
 static void test_logprob_refuses_what_does_not_fit(void **state)
 {
     Device *dev = box_device("generic", 1);
@@ -263,15 +294,56 @@ static void test_xent_matches_reference(void **state)
     at_all_levels(check_xent);
 }
 
+/* Row by row, and where no row but the first begins as vectors do: the same bits. */
+static void check_xent_place(Device *dev, DType gradient)
+{
+    enum { ROWS = 5, N = 2052 };
+    TestRandom r = {9};
+    Box logits = box_normal(dev, LT_F32, ROWS, N, 0, &r, 3), moved = box_new(dev, LT_F32, ROWS, N + 1, 0);
+    Box d = box_new(dev, gradient, ROWS, N, 0), d_moved = box_new(dev, gradient, ROWS, N, 3);
+    Box loss = box_new(dev, LT_F32, 1, ROWS, 0), loss_moved = box_new(dev, LT_F32, 1, ROWS, 0);
+    Box weight = box_normal(dev, LT_F32, 1, ROWS, 0, &r, 1), at = box_index(dev, (int32_t[]){0, 2051, 17, 1024, 5}, ROWS);
+
+    for (int64_t i = 0; i < ROWS * (N + 1); i++)
+        moved.v[i] = i % (N + 1) == 0 ? 0 : logits.v[i / (N + 1) * N + i % (N + 1) - 1];
+    box_put(&moved);
+    CHECK_OK(op_xent(dev, loss.t, d.t, logits.t, at.t, weight.t));
+    CHECK_OK(op_xent(dev, loss_moved.t, d_moved.t, tensor_cols(moved.t, 1, N), at.t, weight.t));
+    check_same("loss, moved", &loss, &loss_moved);
+    check_same("gradient, moved", &d, &d_moved);
+    for (int64_t row = 0; row < ROWS; row++)
+        CHECK_OK(op_xent(dev, tensor_cols(loss_moved.t, row, 1), tensor_rows(d_moved.t, row, 1), tensor_rows(logits.t, row, 1),
+                         tensor_cols(at.t, row, 1), tensor_cols(weight.t, row, 1)));
+    check_same("loss, alone", &loss, &loss_moved);
+    check_same("gradient, alone", &d, &d_moved);
+    Box *all[] = {&logits, &moved, &d, &d_moved, &loss, &loss_moved, &weight, &at};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        box_free(all[i]);
+}
+
+static void check_xent_places(Device *dev)
+{
+    check_xent_place(dev, LT_F32);
+    check_xent_place(dev, LT_BF16);
+}
+
+static void test_xent_does_not_depend_on_place(void **state)
+{
+    (void)state;
+    at_all_levels(check_xent_places);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logprob_matches_reference),
         cmocka_unit_test(test_logprob_of_infinities_and_nan),
         cmocka_unit_test(test_logprob_does_not_depend_on_company_or_threads),
+        cmocka_unit_test(test_logprob_of_many_pairs_in_a_row),
         cmocka_unit_test(test_logprob_refuses_what_does_not_fit),
         cmocka_unit_test(test_argmax_takes_the_lowest_index_and_the_first_nan),
         cmocka_unit_test(test_xent_matches_reference),
+        cmocka_unit_test(test_xent_does_not_depend_on_place),
     };
 
     return TEST_MAIN(tests);
