@@ -113,21 +113,34 @@ Adapter *adapter_of(const Model *m, const char *folder)
     return a;
 }
 
+/* An F32 tensor's elements, row after row. */
+static float *on_host(Device *dev, Tensor t)
+{
+    float *data = mem_take((size_t)(t.rows * t.cols), sizeof *data);
+
+    assert_non_null(data);
+    CHECK_OK(device_download(dev, data, t));
+    return data;
+}
+
 void adapter_merge_by_hand(Model *m, const Adapter *adapter)
 {
     for (size_t i = 0; i < adapter->params.count; i += 2) {
         const ParamEntry *a = &adapter->params.entry[i], *b = a + 1;
         const ParamEntry *w = params_find(&m->params, a->row->id, a->layer);
-        const float *a_data = a->value.data, *b_data = b->value.data;
-        float *w_data = w->value.data;
+        float *const a_data = on_host(m->dev, a->value), *const b_data = on_host(m->dev, b->value), *const w_data = on_host(m->dev, w->value);
 
         for (int64_t row = 0; row < w->rows; row++)
             for (int64_t col = 0; col < w->cols; col++) {
                 double sum = 0;
 
                 for (int64_t k = 0; k < a->rows; k++)
-                    sum += (double)b_data[row * b->value.stride + k] * (double)a_data[k * a->value.stride + col];
+                    sum += (double)b_data[row * b->value.cols + k] * (double)a_data[k * a->value.cols + col];
                 w_data[row * w->cols + col] = (float)((double)w_data[row * w->cols + col] + a->scale * sum);
             }
+        CHECK_OK(device_upload(m->dev, w->value, w_data));
+        mem_free(a_data);
+        mem_free(b_data);
+        mem_free(w_data);
     }
 }

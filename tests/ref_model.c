@@ -1,5 +1,6 @@
 #include "tests/ref_model.h"
 
+#include "core/mem.h"
 #include "model/convert.h"
 #include "tests/check.h"
 
@@ -40,9 +41,36 @@ void ref_model_disturb(Model *m, uint64_t seed)
             const float x = (float)(test_normal(&random) * 0.1) + (e->row->init == INIT_ONE ? 1.0f : 0.0f);
             bool lossy = false;
 
-            weights_convert((char *)e->value.data + (size_t)k * dtype_bytes(m->dtype), m->dtype, &x, LT_F32, 1, &lossy);
+            uint32_t element = 0;
+
+            weights_convert(&element, m->dtype, &x, LT_F32, 1, &lossy);
+            CHECK_OK(device_upload(m->dev, tensor_cols(e->value, k, 1), &element));
         }
     }
+}
+
+/* The model with its weights in host memory, wherever its device has them. */
+static Model model_on_host(const Model *m)
+{
+    Model host = *m;
+
+    CHECK_OK(MEM_NEW(host.params.entry, m->params.count));
+    for (size_t i = 0; i < m->params.count; i++) {
+        ParamEntry *e = &host.params.entry[i];
+
+        *e = m->params.entry[i];
+        e->value.data = mem_take((size_t)(e->rows * e->cols), dtype_bytes(e->value.dtype));
+        assert_non_null(e->value.data);
+        CHECK_OK(device_download(m->dev, e->value.data, m->params.entry[i].value));
+    }
+    return host;
+}
+
+static void host_model_release(Model *host)
+{
+    for (size_t i = 0; i < host->params.count; i++)
+        mem_free(host->params.entry[i].value.data);
+    mem_free(host->params.entry);
 }
 
 /* ---- pieces --------------------------------------------------------------------------------------------------------------- */
@@ -175,9 +203,10 @@ static void layer_forward(const Model *m, int32_t layer, double *x, int n, const
 
 void ref_model_logits(const Model *m, const int32_t *id, int n, double *logits)
 {
+    Model host = model_on_host(m);
     const ModelConfig *cfg = &m->cfg;
     const int64_t c = cfg->hidden_size, q = param_dim(cfg, DIM_Q), kv = param_dim(cfg, DIM_KV), f = cfg->intermediate_size;
-    const ParamEntry *embed = params_find(&m->params, PARAM_EMBED, -1), *head = params_find(&m->params, PARAM_HEAD, -1);
+    const ParamEntry *embed = params_find(&host.params, PARAM_EMBED, -1), *head = params_find(&host.params, PARAM_HEAD, -1);
     Scratch s = {room(n * c), room(n * q), room(n * kv), room(n * kv), room(n * q), room(n * f), room(n * f), room(n * c)};
     double *const blocks[] = {s.h, s.q, s.k, s.v, s.o, s.gate, s.up, s.y};
     double *x = room(n * c);
@@ -186,12 +215,13 @@ void ref_model_logits(const Model *m, const int32_t *id, int n, double *logits)
         for (int64_t i = 0; i < c; i++)
             x[t * c + i] = at(embed, id[t], i);
     for (int32_t layer = 0; layer < cfg->num_hidden_layers; layer++)
-        layer_forward(m, layer, x, n, &s);
-    norm(s.h, x, n, params_find(&m->params, PARAM_NORM, -1), cfg->rms_norm_eps);
+        layer_forward(&host, layer, x, n, &s);
+    norm(s.h, x, n, params_find(&host.params, PARAM_NORM, -1), cfg->rms_norm_eps);
     linear(logits, s.h, n, head != NULL ? head : embed, NULL);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
     mem_free(x);
+    host_model_release(&host);
 }
 
 double ref_model_logprob(const double *logits, int64_t vocab, int32_t target)

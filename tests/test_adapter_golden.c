@@ -191,7 +191,7 @@ static Device *cpu(void)
 {
     Device *dev;
 
-    CHECK_OK(device_open(&dev, "cpu", 2));
+    CHECK_OK(device_open(&dev, test_device(), 2));
     return dev;
 }
 

@@ -21,7 +21,7 @@ typedef struct World {
 static void world_open(World *w, const ModelConfig *cfg, DType dtype, const char *adapter)
 {
     *w = (World){0};
-    CHECK_OK(device_open(&w->dev, "cpu", 2));
+    CHECK_OK(device_open(&w->dev, test_device(), 2));
     CHECK_OK(model_random(&w->model, w->dev, cfg, dtype, 21));
     ref_model_disturb(w->model, 22);
     if (adapter != NULL)

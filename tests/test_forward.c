@@ -9,7 +9,7 @@ static Device *cpu(int n_thread)
 {
     Device *dev;
 
-    CHECK_OK(device_open(&dev, "cpu", n_thread));
+    CHECK_OK(device_open(&dev, test_device(), n_thread));
     return dev;
 }
 

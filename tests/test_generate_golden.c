@@ -94,7 +94,7 @@ static void check_model(const char *name, const char *new_ids)
     CHECK_OK(json_get_str(&root, "model", &folder));
     CHECK_OK(json_get_int(&root, "new_tokens", 1, MOST_IDS, &n_new));
     snprintf(path, sizeof path, "%s" STR_FORMAT, str_starts(folder, str_of("models/")) ? "golden/" : "", STR_ARG(folder));
-    CHECK_OK(device_open(&dev, "cpu", 2));
+    CHECK_OK(device_open(&dev, test_device(), 2));
     CHECK_OK(checkpoint_open(&ckpt, test_data(path)));
     CHECK_OK(model_load(&model, dev, ckpt, &(LoadOptions){.dtype = LT_F32, .max_position = 256, .hash = FILEHASH_AGAIN}));
     g.cases = json_member(&root, "cases");

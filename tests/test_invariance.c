@@ -7,6 +7,7 @@
 #include "eval/score/subject.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { VOCABULARY = 199, N_GROUP = 18, MAX_REQUESTS = 5, MAX_TOKENS = 400, MAX_LENGTH = 330 };
 
@@ -159,7 +160,7 @@ static void open_model(Model **model, Device **dev, const char *config, DType dt
     ModelConfig cfg;
 
     CHECK_OK(config_parse(&cfg, str_of(config), "config.json"));
-    CHECK_OK(device_open(dev, "cpu", n_thread));
+    CHECK_OK(device_open(dev, test_device(), n_thread));
     CHECK_OK(model_random(model, *dev, &cfg, dtype, 5));
     if (rope_by_length(&cfg))
         (*model)->rope.n_position = MAX_LENGTH; /* as if it had been loaded for more positions than it was trained for */
@@ -222,6 +223,8 @@ static void test_lower_processors_keep_the_promise_too(void **state)
     static const char *const level[] = {"generic", "avx2", "avx512"};
 
     (void)state;
+    if (strcmp(test_device(), "cpu") != 0)
+        test_skip("the device under test has no levels");
     for (size_t i = 0; i < sizeof level / sizeof *level; i++) {
         setenv("LETHE_CPU", level[i], 1);
         check_model(grouped, LT_F32);
@@ -243,7 +246,7 @@ static void score_real(const char *model, const char *data, int32_t budget, int 
     Subject subject;
     Device *dev;
 
-    CHECK_OK(device_open(&dev, "cpu", n_thread));
+    CHECK_OK(device_open(&dev, test_device(), n_thread));
     CHECK_OK(plan_make(&plan, &options, NULL));
     CHECK_OK(names_make(&name, &model, 1, NULL));
     CHECK_OK(subject_open(&subject, dev, &shelf, &options, &plan, name, model));

@@ -49,7 +49,7 @@ static Status run_score(const ScoreOptions *options, StrBuf *printed)
     const int64_t held = mem_held();
     Device *dev;
 
-    CHECK_OK(device_open(&dev, "cpu", 1));
+    CHECK_OK(device_open(&dev, test_device(), 1));
     fflush(stdout);
     const int terminal = dup(STDOUT_FILENO);
     assert_non_null(freopen(stdout_path, "w", stdout));

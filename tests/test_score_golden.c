@@ -135,7 +135,7 @@ static void score_file(const GoldenFile *file, const GoldenRows *rows, const Sco
     Device *dev;
     double worst = 0.0;
 
-    CHECK_OK(device_open(&dev, "cpu", 0));
+    CHECK_OK(device_open(&dev, test_device(), 0));
     CHECK_OK(plan_make(&plan, options, NULL));
     CHECK_OK(names_make(&name, &path, 1, NULL));
     CHECK_OK(subject_open(&subject, dev, &shelf, options, &plan, name, path));
