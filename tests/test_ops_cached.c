@@ -137,6 +137,17 @@ static void set_groups(Both *b, const PrefixGroup *group, int32_t n)
     b->paged_args.n_group = n;
 }
 
+/* The flat keys and values go to their pages, those of the shared prefix once. */
+static void fill_pages(Both *b)
+{
+    for (int s = 0; s < SEQUENCES; s++) {
+        const int64_t begin = b->flat[s].ctx_begin + (s > 1 ? PREFIX : 0), n = b->flat[s].own_begin + b->flat[s].q_len - begin;
+
+        CHECK_OK(op_kv_write(b->k.dev, b->k_pages.t, b->v_pages.t, tensor_rows(b->k.t, begin, n), tensor_rows(b->v.t, begin, n),
+                             tensor_cols(b->slot.t, begin, n)));
+    }
+}
+
 static void check_shape(Device *dev, DType dtype, Shape shape)
 {
     static const PrefixGroup all[] = {{1, 5, PREFIX}}, some[] = {{0, 1, 0}, {1, 2, PREFIX}, {4, 2, PREFIX}};
@@ -144,7 +155,7 @@ static void check_shape(Device *dev, DType dtype, Shape shape)
     char what[96];
 
     both_bind(&b);
-    CHECK_OK(op_kv_write(dev, b.k_pages.t, b.v_pages.t, b.k.t, b.v.t, b.slot.t));
+    fill_pages(&b);
     CHECK_OK(op_attn(dev, &b.flat_args));
     for (int n = 0; n < 3; n++) {
         snprintf(what, sizeof what, "%s %s, heads %d:%d, window %d, way %d", device_class(dev), dtype_name(dtype), shape.n_head, shape.n_kv_head,
@@ -182,7 +193,7 @@ static void test_attn_cached_refuses_groups_that_overlap(void **state)
 
     (void)state;
     both_bind(&b);
-    CHECK_OK(op_kv_write(dev, b.k_pages.t, b.v_pages.t, b.k.t, b.v.t, b.slot.t));
+    fill_pages(&b);
     set_groups(&b, overlap, 2);
     CHECK_FAILS(op_attn_cached(dev, &b.paged_args), LT_E_FAIL, "group 1 begins at segment 2");
     set_groups(&b, overlap, 1);

@@ -40,7 +40,10 @@ const Backend backend_cuda = {
     .scale = cuda_scale,
     .cast = cuda_cast,
 
+    .attn = cuda_attn,
     .attn_grad = cuda_attn_grad,
+    .kv_write = cuda_kv_write,
+    .attn_cached = cuda_attn_cached,
 
     .xent = cuda_xent,
     .logprob = cuda_logprob,
