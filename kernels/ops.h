@@ -131,7 +131,7 @@ typedef struct AttnArgs {
 Status op_attn(Device *dev, const AttnArgs *args);
 
 /* dq[N, H D], dk, dv[M, K D] = ; all segments have ctx_len 0 and own_begin == q_begin, and no row lies in two of them. Rows outside all segments become
- * zero. `fwd` as in the forward call, o and lse filled. */
+ * zero. `fwd` as in the forward call, o and lse filled. On tensor cores weights and gradients of scores are rounded to T before they multiply. */
 typedef struct AttnGradArgs {
     AttnArgs fwd;
     Tensor dq, dk, dv, d_o;

@@ -109,21 +109,28 @@ void ref_attn_drop(const RefAttnDrop *a)
             }
 }
 
-static void add_pair(const RefAttnGrad *a, RefPair pair, double delta)
+/* to += factor from; the sum of the squares of what was added. */
+static double add_scaled(double *to, double factor, const double *from, int64_t n)
+{
+    for (int64_t d = 0; d < n; d++)
+        to[d] += factor * from[d];
+    return factor * factor * dot(from, from, n);
+}
+
+static void add_pair(RefTerms *terms, const RefAttnGrad *a, RefPair pair, double delta)
 {
     const RefAttn *f = &a->fwd.attn;
     const double *d_o = a->d_o + pair.q, ds = pair.p * (pair.factor * dot(d_o, f->v + pair.k, f->size) - delta);
 
-    for (int64_t d = 0; d < f->size; d++) {
-        a->dv[pair.k + d] += pair.factor * pair.p * d_o[d];
-        a->dq[pair.q + d] += f->scale * ds * f->k[pair.k + d];
-        a->dk[pair.k + d] += f->scale * ds * f->q[pair.q + d];
-    }
+    terms->dv += add_scaled(a->dv + pair.k, pair.factor * pair.p, d_o, f->size);
+    terms->dq += add_scaled(a->dq + pair.q, f->scale * ds, f->k + pair.k, f->size);
+    terms->dk += add_scaled(a->dk + pair.k, f->scale * ds, f->q + pair.q, f->size);
 }
 
-void ref_attn_grad(const RefAttnGrad *a)
+RefTerms ref_attn_grad(const RefAttnGrad *a)
 {
     const RefAttn *f = &a->fwd.attn;
+    RefTerms terms = {0};
 
     for (int32_t n = 0; n < f->n_seg; n++)
         for (int64_t i = 0; i < f->seg[n].q_len; i++)
@@ -132,6 +139,7 @@ void ref_attn_grad(const RefAttnGrad *a)
                 const double delta = dot(a->d_o + row * f->size, f->o + row * f->size, f->size);
 
                 for (int64_t at = first_seen(f, i); at <= i; at++)
-                    add_pair(a, pair_of(&a->fwd, &f->seg[n], i, at, head, f->lse[row]), delta);
+                    add_pair(&terms, a, pair_of(&a->fwd, &f->seg[n], i, at, head, f->lse[row]), delta);
             }
+    return terms;
 }

@@ -28,6 +28,10 @@ typedef struct RefAttnGrad {
     double *dq, *dk, *dv;
     const double *d_o;
 } RefAttnGrad;
-void ref_attn_grad(const RefAttnGrad *a);
+/* Squares of all that was added, summed over dq, dk, dv: what rounding each of it costs. */
+typedef struct RefTerms {
+    double dq, dk, dv;
+} RefTerms;
+RefTerms ref_attn_grad(const RefAttnGrad *a);
 
 #endif

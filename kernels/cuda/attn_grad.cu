@@ -6,22 +6,23 @@
 #include "kernels/cuda/attn_grad_mma.h"
 #include "kernels/cuda/block.h"
 
-/* ---- delta: one warp a row and head ----------------------------------------------------------------------------------------- */
+/* ---- delta: a block a row, a warp a head ------------------------------------------------------------------------------------ */
 
-enum { DELTA_THREADS = 256 };
+enum { DELTA_WARPS = 4 };
 
-template <typename T> __global__ void __launch_bounds__(DELTA_THREADS) delta_kernel(float *delta, Tensor o, Tensor d_o, int n_head, int size)
+template <typename T> __global__ void __launch_bounds__(DELTA_WARPS *WARP) delta_kernel(float *delta, Tensor o, Tensor d_o, int n_head, int size)
 {
-    const int64_t at = (int64_t)blockIdx.x * (DELTA_THREADS / WARP) + threadIdx.x / WARP, row = at / n_head, col = at % n_head * size;
-    float sum = 0;
+    const T *a = (const T *)o.data + blockIdx.x * o.stride, *b = (const T *)d_o.data + blockIdx.x * d_o.stride;
 
-    if (row >= o.rows)
-        return;
-    for (int d = threadIdx.x % WARP; d < size; d += WARP)
-        sum = fmaf(to_f32(((const T *)o.data)[row * o.stride + col + d]), to_f32(((const T *)d_o.data)[row * d_o.stride + col + d]), sum);
-    sum = warp_sum(sum);
-    if (threadIdx.x % WARP == 0)
-        delta[at] = sum;
+    for (int head = threadIdx.x / WARP; head < n_head; head += DELTA_WARPS) {
+        float sum = 0;
+
+        for (int d = threadIdx.x % WARP; d < size; d += WARP)
+            sum = fmaf(to_f32(a[head * size + d]), to_f32(b[head * size + d]), sum);
+        sum = warp_sum(sum);
+        if (threadIdx.x % WARP == 0)
+            delta[(int64_t)blockIdx.x * n_head + head] = sum;
+    }
 }
 
 /* ---- dq; dk and dv ---------------------------------------------------------------------------------------------------------- */
@@ -53,17 +54,6 @@ __device__ __forceinline__ void grad_load(const GradShared<T> &m, const GradProb
     grad_copy<T, HD, L::PITCH, L::STEP, L::THREADS>(m.step1 + at, p.step1, t.row + s.first, n, (int64_t)s.head * size, size);
     if (KIND == GRAD_KEYS)
         grad_copy_rows<L::QUERIES>(m.lse + s.stage * L::QUERIES, m.delta + s.stage * L::QUERIES, p.fwd, p.delta, t, s.first, s.head);
-}
-
-/* Whether any own row of the warp's strip meets a row of the step. */
-template <typename T, int HD, GradKind KIND> __device__ __forceinline__ bool grad_meets(const GradTask &t, const GradTile &tile)
-{
-    typedef GradLayout<T, HD, KIND> L;
-    const int strip = threadIdx.x / WARP / L::HALVES * L::STRIP;
-    const int query = tile.q_first + (KIND == GRAD_KEYS ? 0 : strip), n_query = KIND == GRAD_KEYS ? L::STEP : L::STRIP;
-    const int key = tile.k_first + (KIND == GRAD_KEYS ? strip : 0), n_key = KIND == GRAD_KEYS ? L::STRIP : L::STEP;
-
-    return strip < t.count && key < query + n_query && key + n_key - 1 > query - tile.window;
 }
 
 template <typename T, int HD, GradKind KIND>
@@ -131,7 +121,7 @@ __global__ void __launch_bounds__((GradLayout<T, HD, KIND>::THREADS), 1) grad_ke
     ROLLED
     for (int at = 0; at < steps; at++) {
         const GradStep s = grad_step<L::STEP, L::STAGES, KIND>(p.fwd, t, at);
-        const GradTile tile = {KIND == GRAD_KEYS ? s.first : t.first, KIND == GRAD_KEYS ? t.first : s.first, t.len, p.fwd.window,
+        const GradTile tile = {KIND == GRAD_KEYS ? s.first : t.first, KIND == GRAD_KEYS ? t.first : s.first, p.fwd.window,
                                p.fwd.scale * 1.44269504f, 1.0f / (1.0f - p.fwd.dropout), p.fwd.dropout > 0};
 
         if (at + L::STAGES - 1 < steps)
@@ -141,8 +131,7 @@ __global__ void __launch_bounds__((GradLayout<T, HD, KIND>::THREADS), 1) grad_ke
             grad_draw<L::QUERIES, L::KEYS, L::THREADS>(m.keep, p.fwd, tile, t.row, KIND == GRAD_KEYS ? s.head : t.head);
         cp_async_wait<L::STAGES - 1>();
         __syncthreads();
-        if (grad_meets<T, HD, KIND>(t, tile))
-            grad_work<T, HD, KIND>(sum, m, tile, s.stage);
+        grad_work<T, HD, KIND>(sum, m, tile, s.stage);
         __syncthreads();
     }
     grad_store<T, HD, KIND>(p.out0, sum[0], t, size, p.fwd.scale);
@@ -181,9 +170,7 @@ template <typename T, int HD> static Status run_kinds(Device *dev, const AttnGra
 
 template <typename T> static Status run_type(Device *dev, const AttnGradArgs *a, const AttnArgs *fwd, float *delta)
 {
-    const unsigned n_block = cuda_blocks(fwd->q.rows * fwd->n_head, DELTA_THREADS / WARP);
-
-    LAUNCH(delta_kernel<T>, n_block, DELTA_THREADS, 0, cuda_of(dev)->stream, delta, fwd->o, a->d_o, fwd->n_head, fwd->head_size);
+    LAUNCH(delta_kernel<T>, (unsigned)fwd->q.rows, DELTA_WARPS * WARP, 0, cuda_of(dev)->stream, delta, fwd->o, a->d_o, fwd->n_head, fwd->head_size);
     TRY(cuda_launched("attn_grad"));
     if (fwd->head_size <= 32)
         return run_kinds<T, 32>(dev, a, fwd, delta);

@@ -100,11 +100,11 @@ typedef struct GradTask {
     int len, head, first, count, begin, end;
 } GradTask;
 
-/* False: the segment has no such rows. Whoever meets most rows comes first: in blockIdx.x all segments and heads lie within one rank. */
+/* a.window is never 0. False: the segment has no such rows. Whoever meets most rows comes first: in blockIdx.x all segments and heads lie within one rank. */
 template <int OWN, int STEP, GradKind KIND> __device__ __forceinline__ bool grad_task(GradTask *t, const AttnArgs &a)
 {
     const int n_head = KIND == GRAD_KEYS ? a.n_kv_head : a.n_head, within = a.n_seg * n_head;
-    const int rank = blockIdx.x / within, rest = blockIdx.x % within, window = a.window;
+    const int rank = blockIdx.x / within, rest = blockIdx.x % within;
     const int32_t *segment = (const int32_t *)a.seg_dev.data + rest / n_head * a.seg_dev.stride;
     const int len = segment[1], n_tile = (len + OWN - 1) / OWN;
 
@@ -117,9 +117,9 @@ template <int OWN, int STEP, GradKind KIND> __device__ __forceinline__ bool grad
     t->count = min(len - t->first, (int)OWN);
     if (KIND == GRAD_KEYS) {
         t->begin = t->first;
-        t->end = window > 0 ? (int)min((int64_t)len, (int64_t)t->first + t->count - 1 + window) : len;
+        t->end = (int)min((int64_t)len, (int64_t)t->first + t->count - 1 + a.window);
     } else {
-        t->begin = window > 0 && t->first >= window ? (t->first - window + 1) / STEP * STEP : 0;
+        t->begin = max(t->first - a.window + 1, 0) / STEP * STEP;
         t->end = t->first + t->count;
     }
     return true;
@@ -173,7 +173,7 @@ template <int QUERIES> __device__ __forceinline__ void grad_copy_rows(float *lse
 
 /* The queries from q_first and the keys from k_first on. scale: in units of log 2. grow: 1 / (1 - dropout). */
 typedef struct GradTile {
-    int q_first, k_first, len, window;
+    int q_first, k_first, window;
     float scale, grow;
     bool drops;
 } GradTile;
@@ -193,12 +193,12 @@ __device__ __forceinline__ void grad_draw(uint8_t *keep, const AttnArgs &a, cons
     }
 }
 
-/* A score becomes the dropped weight, a product d_o . v becomes ds. */
+/* A score becomes the dropped weight, a product d_o . v becomes ds. Queries behind the last are zeros with zeros: they add nothing. */
 template <int KEYS> __device__ __forceinline__ void grad_soften(float *score, float *product, const GradTile &t, int query, int key, const float *lse,
                                                                 const float *delta, const uint8_t *keep)
 {
     const int i = t.q_first + query, j = t.k_first + key;
-    const bool visible = j <= i && i < t.len && j > i - t.window;
+    const bool visible = j <= i && j > i - t.window;
     const float p = exp2f(fmaf(*score, t.scale, -lse[query]));
     const float factor = !t.drops ? 1.0f : keep[query * KEYS + key] != 0 ? t.grow : 0.0f;
 
