@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST = 7000, ROWS = 24 };
+enum { MOST = 7000 };
 
 typedef struct Draws {
     Box id, lp, logits, params;
@@ -68,7 +68,7 @@ static void at_all_levels(void (*check)(Device *dev))
 }
 
 /* A simulated GPU takes its time: fewer draws there. */
-static bool is_cpu(Device *dev) { return strcmp(device_backend(dev), "cpu") == 0; }
+static int on_cpu_else(Device *dev, int draws, int fewer) { return strcmp(device_backend(dev), "cpu") == 0 ? draws : fewer; }
 
 static double philox_of(const SampleParams *p)
 {
@@ -105,17 +105,18 @@ static void check_rows(Device *dev, int64_t n, double spread)
         float temperature, top_p;
         int32_t top_k;
     } way[] = {{1, 1, 0}, {0.2f, 0.95f, 0}, {0.7f, 1, 5}, {1, 0.9f, 40}, {2, 0.5f, 0}, {1, 0.999f, 0}, {0.8f, 0.8f, 3}, {1, 1, 1 << 20}};
+    const int rows = on_cpu_else(dev, 24, 8);
     TestRandom r = {(uint64_t)n};
-    Draws d = draws_new(dev, ROWS, n, 3);
+    Draws d = draws_new(dev, rows, n, 3);
     char what[64];
 
-    for (int64_t i = 0; i < ROWS * n; i++)
+    for (int64_t i = 0; i < rows * n; i++)
         d.logits.v[i] = (double)(float)(spread * test_normal(&r));
     box_put(&d.logits);
-    for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < rows; i++)
         d.param[i] = (SampleParams){way[i % 8].temperature, way[i % 8].top_p, way[i % 8].top_k, 5, (uint32_t)i, 7};
     draws_run(&d);
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         const double *x = d.logits.v + i * n;
         const int32_t id = (int32_t)d.id.v[i];
 
@@ -181,7 +182,7 @@ static void test_sample_draws_what_its_number_says(void **state)
 static void check_frequencies(Device *dev, float temperature, int32_t top_k, float top_p)
 {
     enum { N = 12 };
-    const int draws = is_cpu(dev) ? 20000 : 500;
+    const int draws = on_cpu_else(dev, 20000, 150);
     static const double logit[N] = {1, 0.3, -2, 2.5, 0, 1.7, -1, 0.9, -0.4, 2, 1.2, -3};
     Draws d = draws_new(dev, draws, N, 3);
     double share[N], sum = 0;
@@ -230,7 +231,7 @@ static void test_sample_follows_the_distribution(void **state)
 /* One row, many steps: the set of ids that come. */
 static void check_set(Device *dev, const double *logit, int n, SampleParams p, const char *want)
 {
-    const int draws = is_cpu(dev) ? 300 : 64;
+    const int draws = on_cpu_else(dev, 300, 32);
     Draws d = draws_new(dev, draws, n, 3);
     char got[16] = {0};
 
@@ -308,16 +309,17 @@ static void test_sample_points_at_what_is_no_number(void **state)
 static void check_rows_alone(Device *four, Device *one)
 {
     enum { N = 3001 };
+    const int rows = on_cpu_else(one, 24, 6);
     TestRandom r = {4};
-    Draws d = draws_new(four, ROWS, N, 0), alone = draws_new(one, 1, N, 0);
+    Draws d = draws_new(four, rows, N, 0), alone = draws_new(one, 1, N, 0);
 
-    for (int64_t i = 0; i < ROWS * N; i++)
+    for (int64_t i = 0; i < rows * N; i++)
         d.logits.v[i] = 2 * test_normal(&r);
     box_put(&d.logits);
-    for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < rows; i++)
         d.param[i] = (SampleParams){0.9f, i % 2 ? 0.9f : 1, i % 3 ? 0 : 50, 3, 4, (uint32_t)i};
     draws_run(&d);
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         memcpy(alone.logits.v, d.logits.v + (int64_t)i * N, N * sizeof(double));
         box_put(&alone.logits);
         alone.param[0] = d.param[i];
