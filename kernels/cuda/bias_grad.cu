@@ -1,8 +1,8 @@
-/* db += the sum of dy's rows. Reads dy once: 2 bytes (BF16) or 4 an element and one addition; the sums of blocks of ROWS rows go through memory, 2 / ROWS
- * of dy's elements in F32.
- * Bound by memory. A thread adds one piece of columns over one block of rows, eight on their way at once; the second kernel adds the block sums in
- * ascending order, and reads them TILE rows at a time so that the order does not wait for memory. *Expected* on an H100 (3.35 TB/s): 75 % of the byte
- * floor from 4096 rows on; shorter ones are bound by the latency of the two launches. */
+/* db += the sum of dy's rows. Reads dy once: 2 bytes (BF16) or 4 an element and one addition; the sums of blocks of ROWS rows go through
+ * memory, 2 / ROWS of dy's elements in F32.
+ * Bound by memory. A thread adds one piece of columns over one block of rows, eight on their way at once; the second kernel adds the block
+ * sums in ascending order, and reads them TILE rows at a time so that the order does not wait for memory.
+ * *Expected* on an H100 (3.35 TB/s): 75 % of the byte floor from 4096 rows on; fewer are bound by the latency of the two launches. */
 #include "kernels/cuda/rows.h"
 
 enum { BLOCK = 128, ROWS = 64 };
@@ -35,7 +35,8 @@ Status cuda_bias_grad(Device *dev, Tensor db, Tensor dy)
     TRY(cuda_workspace(dev, (size_t)(n_block * dy.cols) * sizeof(float), &partial));
     const BiasGradArgs args = {(float *)partial, rows_of(dy), is_wide((size_t)dy.cols * sizeof(float))};
     WITH_TRAIN(dy.dtype, T,
-               LAUNCH(bias_grad_kernel<T>, cuda_blocks(n_block * pieces(dy.cols, Piece<T>::N), BLOCK), BLOCK, 0, cuda_of(dev)->stream, args));
+               LAUNCH(bias_grad_kernel<T>, cuda_blocks(n_block * pieces(dy.cols, Piece<T>::N), BLOCK), BLOCK, 0, cuda_of(dev)->stream,
+                      args));
     return add_column_sums(dev, db, args.partial, n_block, "bias_grad");
 }
 
@@ -49,7 +50,8 @@ typedef struct ColumnSumArgs {
     int64_t rows, cols;
 } ColumnSumArgs;
 
-/* A block has 32 columns. All its warps fetch a tile of rows, then the first adds it row by row. */
+/* A block has 32 columns, a lane each; a lane behind the last adds that one too, for nobody. All warps fetch a tile of rows, then the
+ * first adds it row by row. */
 __global__ void __launch_bounds__(SUM_BLOCK) column_sum_kernel(ColumnSumArgs a)
 {
     SHARED(float, tile, TILE * WARP);
@@ -63,7 +65,7 @@ __global__ void __launch_bounds__(SUM_BLOCK) column_sum_kernel(ColumnSumArgs a)
         for (int k = 0; k < LOADS; k++) {
             const int row = warp * LOADS + k;
 
-            v[k] = row < n && col < a.cols ? a.partial[(first + row) * a.cols + col] : 0.0f;
+            v[k] = row < n ? a.partial[(first + row) * a.cols + least(col, a.cols - 1)] : 0.0f;
         }
         for (int k = 0; k < LOADS; k++)
             tile[(warp * LOADS + k) * WARP + lane] = v[k];

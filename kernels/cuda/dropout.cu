@@ -1,6 +1,6 @@
-/* y = x keep / (1 - p), the mask drawn again wherever it is needed. F32: 8 bytes an element, BF16: 4; and a quarter of a Philox call, about 25 integer
- * operations. Bound by memory in F32; in BF16 the draws are near the limit too. *Expected* on an H100 (3.35 TB/s): 90 % (F32) and 70 % (BF16) of the
- * byte floor. */
+/* y = x keep / (1 - p), the mask drawn again wherever it is needed. F32: 8 bytes an element, BF16: 4; and a quarter of a Philox call, about
+ * 25 integer operations. Bound by memory in F32; in BF16 the draws are near the limit too. *Expected* on an H100 (3.35 TB/s): 90 % (F32)
+ * and 70 % (BF16) of the byte floor. */
 #include "kernels/cuda/philox.h"
 #include "kernels/cuda/rows.h"
 

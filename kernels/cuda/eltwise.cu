@@ -1,8 +1,8 @@
-/* axpy, sub, scale, cast: any dtype for each tensor; where one of them is F64, the arithmetic is F64. An element costs the bytes of its operands and of
- * its result (axpy in BF16: 6; cast of F32 to BF16: 6) and at most two operations.
- * Bound by memory. A thread has eight elements: 16 bytes of a 16-bit operand, 32 of F32, 64 of F64. The dtype of an operand is the same for all
- * threads: asking for it once per eight elements costs less than instances for 100 combinations. *Expected* on an H100 (3.35 TB/s): 90 % of the byte
- * floor. */
+/* axpy, sub, scale, cast: any dtype for each tensor; where one of them is F64, the arithmetic is F64. An element costs the bytes of its
+ * operands and of its result (axpy in BF16: 6; cast of F32 to BF16: 6) and at most two operations.
+ * Bound by memory. A thread has eight elements: 16 bytes of a 16-bit operand, 32 of F32, 64 of F64. The dtype of an operand is the same for
+ * all threads: asking for it once per eight elements costs less than instances for 100 combinations.
+ * *Expected* on an H100 (3.35 TB/s): 90 % of the byte floor. */
 #include "kernels/cuda/rows.h"
 
 enum { BLOCK = 256, N = 8 };
@@ -117,7 +117,8 @@ template <typename W> __global__ void __launch_bounds__(BLOCK) eltwise_kernel(El
 static Status run(Device *dev, const char *op, Tensor y, Tensor a, Tensor b, float alpha, EltwiseKind kind)
 {
     const bool flat = is_contiguous(y) && is_contiguous(a) && is_contiguous(b);
-    const EltwiseArgs e = {rows_of(flat ? as_one_row(y) : y), rows_of(flat ? as_one_row(a) : a), rows_of(flat ? as_one_row(b) : b), alpha, kind};
+    const EltwiseArgs e = {rows_of(flat ? as_one_row(y) : y), rows_of(flat ? as_one_row(a) : a), rows_of(flat ? as_one_row(b) : b), alpha,
+                           kind};
     const unsigned grid = cuda_blocks(e.y.t.rows * pieces(e.y.t.cols, N), BLOCK);
 
     if (y.dtype == LT_F64 || a.dtype == LT_F64 || b.dtype == LT_F64)

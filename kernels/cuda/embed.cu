@@ -1,7 +1,7 @@
 /* Rows moved by an index: embed, gather, scatter. Twice the bytes of the moved rows, no operations.
- * Bound by memory. A thread moves one unit: 16 bytes where bases, strides and row length are multiples of that, else one element. The row's index comes
- * before the row, two latencies in turn: 32 KiB a multiprocessor in flight cover both. *Expected* on an H100 (3.35 TB/s): 85 % of the byte floor where
- * rows are not in L2 anyway. */
+ * Bound by memory. A thread moves one unit: 16 bytes where bases, strides and row length are multiples of that, else one element. The row's
+ * index comes before the row, two latencies in turn: 32 KiB a multiprocessor in flight cover both. *Expected* on an H100 (3.35 TB/s): 85 %
+ * of the byte floor where rows are not in L2 anyway. */
 #include "kernels/cuda/rows.h"
 
 enum { BLOCK = 256 };
@@ -35,7 +35,8 @@ static Status move_rows(Device *dev, const char *op, Tensor to, Tensor from, Ten
     const int64_t size = (int64_t)dtype_bytes(to.dtype), n_row = row.cols;
     const bool wide = rows_of(to).wide && rows_of(from).wide && is_wide((size_t)(to.cols * size));
     const int64_t per_unit = wide ? (int64_t)sizeof(Pack16) / size : 1;
-    const MoveArgs a = {to.data, from.data, (const int32_t *)row.data, n_row, to.cols / per_unit, to.stride / per_unit, from.stride / per_unit, scatter};
+    const MoveArgs a = {to.data, from.data, (const int32_t *)row.data, n_row, to.cols / per_unit, to.stride / per_unit,
+                        from.stride / per_unit, scatter};
     const unsigned grid = cuda_blocks(n_row * a.units, BLOCK);
 
     if (wide)

@@ -1,6 +1,7 @@
-/* dw[id] += the rows of dy that had this id, one after the other. Reads dy once and reads and writes the rows of dw that occur, F32: per element of dy
- * 2 bytes (BF16) or 4, per element of such a row 8; one addition an element of dy.
- * Bound by memory. A thread owns one piece of columns of one id and has eight rows on their way at once: an id costs its number of rows / 8 latencies. *Expected* on an H100 (3.35 TB/s): 70 % of the byte floor where many ids occur. */
+/* dw[id] += the rows of dy that had this id, one after the other. Reads dy once and reads and writes the rows of dw that occur, F32: per
+ * element of dy 2 bytes (BF16) or 4, per element of such a row 8; one addition an element of dy.
+ * Bound by memory. A thread owns one piece of columns of one id and has eight rows on their way at once: an id costs its number of rows / 8
+ * latencies. *Expected* on an H100 (3.35 TB/s): 70 % of the byte floor where many ids occur. */
 #include "kernels/cuda/rows.h"
 
 enum { BLOCK = 128 };
@@ -28,9 +29,15 @@ template <typename T> __global__ void __launch_bounds__(BLOCK) embed_grad_kernel
 
 Status cuda_embed_grad(Device *dev, Tensor dw, Tensor dy, Tensor id, Tensor first, Tensor order)
 {
-    const EmbedGradArgs args = {rows_of(dw), rows_of(dy), (const int32_t *)id.data, (const int32_t *)first.data, (const int32_t *)order.data, id.cols};
+    const EmbedGradArgs args = {rows_of(dw),
+                                rows_of(dy),
+                                (const int32_t *)id.data,
+                                (const int32_t *)first.data,
+                                (const int32_t *)order.data,
+                                id.cols};
 
     WITH_TRAIN(dy.dtype, T,
-               LAUNCH(embed_grad_kernel<T>, cuda_blocks(id.cols * pieces(dy.cols, Piece<T>::N), BLOCK), BLOCK, 0, cuda_of(dev)->stream, args));
+               LAUNCH(embed_grad_kernel<T>, cuda_blocks(id.cols * pieces(dy.cols, Piece<T>::N), BLOCK), BLOCK, 0, cuda_of(dev)->stream,
+                      args));
     return cuda_launched("embed_grad");
 }

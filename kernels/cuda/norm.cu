@@ -1,7 +1,7 @@
 /* RMSNorm. F32: 8 bytes an element, BF16 and F16: 4, and four operations; w comes from L2 and L1.
- * Bound by memory, and read once: a group stays in its team's registers until its scale is known. A thread has up to HOLD pieces, 64 bytes, on their way.
- * *Expected* on an H100 (3.35 TB/s): 85 % of the byte floor for rows of 1024 to 16384 columns of BF16, 80 % for heads of 64 to 256; a handful of rows
- * (decode) costs the latency of one launch and three dependent steps. */
+ * Bound by memory, and read once: a group stays in its team's registers until its scale is known. A thread has up to HOLD pieces, 64 bytes,
+ * on their way. *Expected* on an H100 (3.35 TB/s): 85 % of the byte floor for rows of 1024 to 16384 columns of BF16, 80 % for heads of 64
+ * to 256; a handful of rows (decode) costs the latency of one launch and three dependent steps. */
 #include "kernels/cuda/norm.h"
 
 typedef struct NormArgs {

@@ -1,7 +1,8 @@
 /* What rmsnorm and its gradient share: the team of threads that a group of columns gets, and what the team does alike.
  *
- * Thread i of a team owns pieces i, i + TEAM, i + 2 TEAM, ... of the group. The first HOLD of them stay in its registers between the passes over the
- * group; only what is wider than the widest team holds (16384 columns of BF16, 8192 of F32; half of that for the gradient) is read twice. */
+ * Thread i of a team owns pieces i, i + TEAM, i + 2 TEAM, ... of the group. The first HOLD of them stay in its registers between the passes
+ * over the group; only what is wider than the widest team holds (16384 columns of BF16, 8192 of F32; half of that for the gradient) is read
+ * twice. */
 #ifndef LETHE_KERNELS_CUDA_NORM_H
 #define LETHE_KERNELS_CUDA_NORM_H
 
@@ -9,7 +10,7 @@
 
 enum { HOLD = 4 };
 
-/* Runs the statement with TEAM fit for groups of this many pieces: a constant, so that a group's order of addition depends on its width alone. */
+/* Runs the statement with TEAM fit for groups of this many pieces: the order in which a group is added up depends on its width alone. */
 #define WITH_TEAM(n_piece, TEAM, ...)                                                                                                      \
     do {                                                                                                                                   \
         if ((n_piece) <= 8 * HOLD) {                                                                                                       \

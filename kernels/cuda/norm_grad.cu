@@ -1,9 +1,9 @@
 /* Gradient of RMSNorm. With h = x rstd and g = dy w, per group of n columns: dx = rstd (g - h mean(g h)), dw = the sum over rows of dy h.
- * F32: 12 bytes an element, BF16: 6; a third more where dx is added to. With dw, the sums of blocks of ROWS rows besides, 8 / ROWS bytes. About 12
- * operations.
- * Bound by memory, and x and dy are read once, for dx and dw together: a block takes ROWS rows one after the other and keeps its share of dw in registers.
- * *Expected* on an H100 (3.35 TB/s): 75 % of the byte floor from 4096 rows on with dw (the rows of a block wait for one another's sums; other blocks fill
- * in), 80 % without. */
+ * F32: 12 bytes an element, BF16: 6; a third more where dx is added to. With dw, the sums of blocks of ROWS rows besides, 8 / ROWS bytes.
+ * About 12 operations.
+ * Bound by memory, and x and dy are read once, for dx and dw together: a block takes ROWS rows one after the other and keeps its share of
+ * dw in registers. *Expected* on an H100 (3.35 TB/s): 75 % of the byte floor from 4096 rows on with dw (the rows of a block wait for one
+ * another's sums; other blocks fill in), 80 % without. */
 #include "kernels/cuda/norm.h"
 
 enum { ROWS = 16 };
@@ -77,9 +77,10 @@ __device__ __forceinline__ void finish_piece(float dw[Piece<T>::N], const NormGr
     store_piece(g.dx + at, g.n - at, a.dx.wide, narrow<T>(d));
 }
 
-/* The pieces that a thread cannot hold are read again, and their dw lies in memory between the rows: `first` says that nothing is there yet. */
+/* The pieces that a thread cannot hold are read again, and their dw lies in memory between the rows; `first`: nothing is there yet. */
 template <typename T>
-__device__ __forceinline__ void finish_rest(float *partial, const NormGradArgs &a, const Group<T> &g, int from, int step, float mean, bool first)
+__device__ __forceinline__ void finish_rest(float *partial, const NormGradArgs &a, const Group<T> &g, int from, int step, float mean,
+                                            bool first)
 {
     constexpr int N = Piece<T>::N;
 

@@ -1,8 +1,8 @@
 /* What the ops on rows share: rows read and written in pieces of 16 bytes, and the spreading of pieces over threads.
  *
- * A piece starts at a column that is a multiple of its element count, and a thread owns whole pieces: which thread adds what follows from the
- * column alone. Where base or stride allow no 16-byte access, or at the end of a row, the same thread takes the same elements one by one, so the
- * place of a row in memory changes no bit. */
+ * A piece starts at a column that is a multiple of its element count, and a thread owns whole pieces: which thread adds what follows from
+ * the column alone. Where base or stride allow no 16-byte access, or at the end of a row, the same thread takes the same elements one by
+ * one, so the place of a row in memory changes no bit. */
 #ifndef LETHE_KERNELS_CUDA_ROWS_H
 #define LETHE_KERNELS_CUDA_ROWS_H
 
@@ -107,7 +107,7 @@ template <int N_HAVE> __device__ __forceinline__ void store_floats(float *to, in
         store_piece(to + i, n - i, wide, narrow<float>(v + i));
 }
 
-/* sum += rows order[from..end-1] of r at col, one after the other (order NULL: rows from..end-1). Eight of them are on their way at once. */
+/* sum += rows order[from..end-1] of r at col, one after the other (order NULL: rows from..end-1). Eight are on their way at once. */
 template <typename T>
 __device__ __forceinline__ void add_rows(float sum[Piece<T>::N], Rows r, const int32_t *order, int64_t from, int64_t end, int64_t col)
 {

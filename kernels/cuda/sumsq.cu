@@ -1,7 +1,8 @@
-/* Sum of squares in F64, in blocks of 4096 elements whose sums are added in ascending order. Reads x once (F32: 4 bytes an element, one multiply-add and
- * one conversion), 2 bytes in 4096 elements for the block sums.
- * The first kernel is bound by memory. The second adds one number after the other, about 8 clocks each, which is as long as a block's 16 KiB take on the
- * whole card: *expected* on an H100 (3.35 TB/s): 85 % of the byte floor up to a few million elements, 50 % for the largest matrices. */
+/* Sum of squares in F64, in blocks of 4096 elements whose sums are added in ascending order. Reads x once (F32: 4 bytes an element, one
+ * multiply-add and one conversion), 2 bytes in 4096 elements for the block sums.
+ * The first kernel is bound by memory. The second adds one number after the other, about 8 clocks each, which is as long as a block's
+ * 16 KiB take on the whole card: *expected* on an H100 (3.35 TB/s): 85 % of the byte floor up to a few million elements, 50 % for the
+ * largest matrices. */
 #include "kernels/cuda/rows.h"
 
 enum { ELEMENTS = 4096, BLOCK = 256, TILE = 1024 };

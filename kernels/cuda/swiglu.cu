@@ -1,6 +1,6 @@
 /* silu(gate) up and its gradient. y[N, F]; F32: 12 and 20 bytes an element of y, BF16: 6 and 10; about 25 and 35 operations.
- * Bound by memory: each thread has one piece of gate, of up (and of dy) on its way, 32 to 48 bytes. At 32 registers a multiprocessor keeps 64 KiB in
- * flight; *expected* on an H100 (3.35 TB/s): 90 % of the byte floor. */
+ * Bound by memory: each thread has one piece of gate, of up (and of dy) on its way, 32 to 48 bytes. At 32 registers a multiprocessor keeps
+ * 64 KiB in flight; *expected* on an H100 (3.35 TB/s): 90 % of the byte floor. */
 #include "kernels/cuda/rows.h"
 
 enum { BLOCK = 256 };
