@@ -359,6 +359,7 @@ static void check_sumsqs(Device *one, Device *three)
     for (size_t t = 0; t < 4; t++)
         for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
             check_sumsq(one, three, type[t], shape[s][0], shape[s][1]);
+    check_sumsq(one, three, LT_BF16, 1, 1025 * 4096 + 5); /* more blocks than the GPU adds in one go */
 }
 
 static void test_sumsq_adds_to_what_is_there(void **state)
