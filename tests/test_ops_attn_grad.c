@@ -360,7 +360,7 @@ static void check_forward(Device *dev, DType dtype, Shape shape)
 static void test_attn_dropout_matches_reference(void **state)
 {
     (void)state;
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         if (dev != NULL) {

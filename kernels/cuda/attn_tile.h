@@ -245,9 +245,9 @@ __device__ __forceinline__ void attn_soften(AttnState<T, DP> &s, float (*score)[
     }
 }
 
-/* The contract's dropout on the weights of a block; the mass has counted them all. */
+/* The contract's dropout on the weights of the block at `begin`; the mass has counted them all. */
 template <typename T, int DP>
-__device__ __forceinline__ void attn_drop(float (*weight)[AttnState<T, DP>::KEYS], const AttnProblem &p, const AttnRow *row, const AttnPlace &place)
+__device__ __forceinline__ void attn_drop(float (*weight)[AttnState<T, DP>::KEYS], const AttnProblem &p, const AttnRow *row, int begin)
 {
     const float grow = 1.0f / (1.0f - p.dropout);
     const int64_t n_head = (int64_t)p.n_kv_head * p.group;
@@ -258,8 +258,7 @@ __device__ __forceinline__ void attn_drop(float (*weight)[AttnState<T, DP>::KEYS
 
         UNROLL
         for (int i = 0; i < AttnState<T, DP>::KEYS; i++) {
-            const uint32_t column = (uint32_t)attn_key_row(place, attn_item<T>(i));
-            const float u = dropout_number(p.key, r.query * n_head + r.head, column);
+            const float u = dropout_number(p.key, r.query * n_head + r.head, (uint32_t)(begin + attn_item<T>(i)));
 
             weight[h][i] = u < p.dropout ? 0.0f : weight[h][i] * grow;
         }

@@ -51,7 +51,7 @@ __device__ __forceinline__ void attn_walk(AttnState<T, DP> &s, const AttnShared<
             attn_scores<DP, WARPS>(score, m, p.head_size);
             attn_soften<T, DP>(s, score, p, begin, masked);
             if (DROP)
-                attn_drop<T, DP>(score, p, m.row, attn_place(keys, begin));
+                attn_drop<T, DP>(score, p, m.row, begin);
             attn_pass_weights<DP, WARPS>(s, score, m, begin, p.window);
         }
         cp_async_wait<0>();
