@@ -85,7 +85,8 @@ static void protect(char *begin, size_t bytes, int protection)
 void sim_pages_begin(void)
 {
     pthread_mutex_lock(&lock);
-    qsort(opened, (size_t)n_open, sizeof *opened, by_address);
+    if (n_open > 0)
+        qsort(opened, (size_t)n_open, sizeof *opened, by_address);
     for (int i = 0, next; i < n_open; i = next) {
         char *end = opened[i].begin + opened[i].bytes;
 
