@@ -7,7 +7,7 @@
 
 #include <sys/mman.h>
 
-enum { N_SLOT = 16, SLOT = 256 << 10, MARGIN = 256 };
+enum { N_SLOT = 16, SLOT = (512 << 10) - SIM_GUARD, MARGIN = 256 }; /* guard and slot: a power of two, to find an array fast */
 static_assert((int)SIM_SHARED_OPTIN <= (int)SLOT, "any array fits a slot");
 
 typedef struct Array {
@@ -111,12 +111,18 @@ bool sim_shared_find(const void *p, size_t bytes, SimArray *found)
     return sim_in_shared(p) && sim_shared_nearest(p, found) && found->offset >= 0 && (size_t)found->offset + bytes <= found->bytes;
 }
 
-void sim_check_aligned(const char *what, const void *p, size_t bytes)
+size_t sim_alignment(const void *p)
+{
+    const size_t offset = (size_t)((const char *)p - arena);
+
+    return offset < ARENA_BYTES ? arrays[offset / (SIM_GUARD + SLOT) % N_SLOT].align : 16;
+}
+
+void sim_stop_misaligned(const char *what, const void *p, size_t bytes)
 {
     SimArray array;
 
-    if ((uintptr_t)p % bytes != 0)
-        sim_stop("%s at %p, which is no multiple of %zu", what, p, bytes);
-    if (sim_shared_find(p, bytes, &array) && array.align < bytes)
+    if ((uintptr_t)p % bytes == 0 && sim_shared_find(p, bytes, &array))
         sim_stop("%s in shared array '%s', which is aligned to %zu bytes and only by chance to %zu", what, array.name, array.align, bytes);
+    sim_stop("%s at %p, which is no multiple of %zu", what, p, bytes);
 }

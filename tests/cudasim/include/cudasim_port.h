@@ -47,7 +47,13 @@ static inline void sim_launch_kernel(const char *name, void (*kernel)(P...), dim
 /* ---- 16-byte accesses ---- */
 
 /* Stops unless p may be read or written `bytes` at a time: a multiple of `bytes`, and in shared memory an array declared so. */
-void sim_check_aligned(const char *what, const void *p, size_t bytes);
+[[noreturn]] void sim_stop_misaligned(const char *what, const void *p, size_t bytes);
+size_t sim_alignment(const void *p); /* that p's array was declared with; no less than 16 outside shared memory */
+static inline void sim_check_aligned(const char *what, const void *p, size_t bytes)
+{
+    if ((uintptr_t)p % bytes != 0 || sim_alignment(p) < bytes)
+        sim_stop_misaligned(what, p, bytes);
+}
 
 static inline Pack16 load16(const void *from)
 {
