@@ -79,6 +79,7 @@ ifneq ($(SIM),)
 CXXFLAGS += -std=c++17 -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas -fno-exceptions -fno-rtti -fno-threadsafe-statics \
 	-ffp-contract=off -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
 $(B)/kernels/device.o: CPPFLAGS += -DLETHE_CUDASIM
+LDLIBS += -llapacke -lopenblas
 $(B)/kernels/cuda/%.o $(B)/tests/cudasim/%.o: CPPFLAGS := -Itests/cudasim/include $(CPPFLAGS)
 ifeq ($(VARIANT),sim-race)
 # Kernels report their accesses; tests/cudasim/race.cpp stands in for the library that would take the reports.

@@ -230,15 +230,16 @@ Status op_lion(Device *dev, const OptimArgs *args);
  * - Memory beyond a and the results: what an op says, and a few vectors. */
 
 /* Eigenvalues of the smaller of a aT and aT a, in F64: the squares of the singular values, q of them, never negative, each within about
- * 1e-14 of the largest. a is kept. Memory: q^2 F64. */
+ * 1e-14 of the largest. a is kept. Memory: q^2 F64, on the CPU 2 % more at q = 4096, on CUDA cuSOLVER's own room. */
 Status op_gram_values(Device *dev, double *lambda, Tensor a);
 /* Singular values by a direct method in a's dtype, small ones included. a is destroyed. Slower than the Gram matrix, several times. */
 Status op_svd_values(Device *dev, double *sigma, Tensor a);
-/* Full economy SVD: u[m,q], vt[q,n] in a's dtype, apart from a and from one another. a is destroyed. Memory: about 8 q^2 elements of a's dtype. */
+/* Full economy SVD: u[m,q], vt[q,n] in a's dtype, apart from a and from one another. a is destroyed. Memory, in elements of a's dtype: about 8 q^2 on
+ * the CPU, 2 m n + q^2 and cuSOLVER's own room on CUDA. */
 Status op_svd(Device *dev, Tensor u, double *sigma, Tensor vt, Tensor a);
 /* The largest k singular values and vectors, randomised (Halko, Martinsson and Tropp 2011, algorithms 4.4 and 5.1): u[m,k], vt[k,n] in a's dtype. a is kept.
- * With l = min(k + oversample, q): orthonormal q[m,l] from a times a Gaussian matrix, made better by `power_iterations` rounds of aT and a, each followed by a
- * QR; then the SVD of qT a. Exact to rounding where a has rank <= l; else sigma never exceeds the true value and u diag(sigma) vt is as near to a as the values behind the l-th allow.
+ * With l = min(k + oversample, q): orthonormal q[m,l] from a times a Gaussian matrix, made better by `power_iterations` rounds of aT and a, each
+ * followed by a QR; then the SVD of qT a. Exact to rounding where a has rank <= l; else sigma stays below the true value, the less the faster the values fall.
  * Gaussian: four columns 4 j.. of row i come from Philox at counter (i, j, 0, 0) with the halves of the seed as key, two from words 0 and 1, two from words 2
  * and 3, by Box and Muller. Memory: about (m + 2 n) l elements. */
 typedef struct TopkArgs {

@@ -109,9 +109,8 @@ enum { N_SLOT = sizeof SLOT / sizeof *SLOT };
 
 /* Only what can record has calls to replay. */
 static const char *const CPU_LACKS[] = {"record_begin", "record_end", "replay", "record_free", NULL};
-/* cuBLASLt reads weights as they lie. The rest is to come, and this list only becomes shorter. */
-static const char *const CUDA_LACKS[] = {"gemm_pack_bytes", "gemm_pack",   "attn", "kv_write", "attn_cached",
-                                         "gram_values",     "svd_values",  "svd",  "qr",       NULL};
+/* cuBLASLt reads weights as they lie. */
+static const char *const CUDA_LACKS[] = {"gemm_pack_bytes", "gemm_pack", NULL};
 
 /* Linked where the build has it. */
 extern const Backend backend_cuda __attribute__((weak));

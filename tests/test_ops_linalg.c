@@ -20,9 +20,9 @@ typedef struct Shape {
     int64_t m, n;
 } Shape;
 
-/* Around the CPU's tile of 256, and what is degenerate. */
-static const Shape SHAPE[] = {{1, 1},   {1, 37},   {37, 1},   {5, 3},     {3, 5},    {64, 64},   {120, 33},
-                              {33, 120}, {255, 40}, {256, 256}, {257, 270}, {90, 513}, {600, 257}};
+/* Around the CPU's tile of 256 and CUDA's of 32, and what is degenerate. */
+static const Shape SHAPE[] = {{1, 1},   {1, 37},   {37, 1},   {5, 3},     {3, 5},     {31, 32},  {33, 101},  {101, 33},
+                              {64, 64}, {255, 40}, {256, 256}, {257, 270}, {90, 513}, {600, 257}};
 enum { N_SHAPE = sizeof SHAPE / sizeof *SHAPE };
 
 /* LAPACK and cuSOLVER do not know our instruction levels: one CPU device, and the one that LETHE_TEST_DEVICE names. */

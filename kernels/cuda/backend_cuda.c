@@ -53,4 +53,9 @@ const Backend backend_cuda = {
     .sumsq = cuda_sumsq,
     .adamw = cuda_adamw,
     .lion = cuda_lion,
+
+    .gram_values = cuda_gram_values,
+    .svd_values = cuda_svd_values,
+    .svd = cuda_svd,
+    .qr = cuda_qr,
 };

@@ -23,7 +23,7 @@ typedef struct CudaDevice {
     int n_outgrown;
     bool capturing;        /* a graph is being recorded: nothing may wait, allocate or copy from pageable memory */
     struct CudaBlas *blas;       /* cuBLASLt, kernels/cuda/blas.h */
-    struct CudaSolver *solver;   /* cuSOLVER, kernels/cuda/linalg.cu; opened by its first use */
+    struct CudaSolver *solver;   /* cuSOLVER and cuBLAS, kernels/cuda/solver.h; opened by its first use */
 } CudaDevice;
 
 static inline CudaDevice *cuda_of(const Device *dev) { return (CudaDevice *)dev->impl; }

@@ -1,5 +1,6 @@
 /* The CUDA device: opening and closing, memory, time, and the helpers of cuda.h. Transfers: transfer.cu. */
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/solver.h"
 #include "kernels/cuda/transfer.h"
 
 extern "C" {
@@ -176,6 +177,7 @@ void cuda_close(Device *dev)
     (void)cudaSetDevice(cuda->ordinal);
     if (cuda->stream != NULL)
         (void)cudaStreamSynchronize(cuda->stream);
+    solver_close(cuda->solver);
     blas_close(cuda->blas);
     (void)cudaFree(cuda->workspace);
     for (int i = 0; i < cuda->n_outgrown; i++)

@@ -40,10 +40,25 @@ extern "C" {
     X(dgemm, cublasDgemm_v2)                                                                                                               \
     X(dsyrk, cublasDsyrk_v2)
 
+/* _size: how much room the call wants. */
 #define CUSOLVER_FUNCTIONS(X)                                                                                                              \
     X(create, cusolverDnCreate)                                                                                                            \
     X(destroy, cusolverDnDestroy)                                                                                                          \
-    X(set_stream, cusolverDnSetStream)
+    X(set_stream, cusolverDnSetStream)                                                                                                     \
+    X(create_params, cusolverDnCreateParams)                                                                                               \
+    X(destroy_params, cusolverDnDestroyParams)                                                                                             \
+    X(syevd_size, cusolverDnXsyevd_bufferSize)                                                                                             \
+    X(syevd, cusolverDnXsyevd)                                                                                                             \
+    X(gesvd_size, cusolverDnXgesvd_bufferSize)                                                                                             \
+    X(gesvd, cusolverDnXgesvd)                                                                                                             \
+    X(gesvdp_size, cusolverDnXgesvdp_bufferSize)                                                                                           \
+    X(gesvdp, cusolverDnXgesvdp)                                                                                                           \
+    X(geqrf_size, cusolverDnXgeqrf_bufferSize)                                                                                             \
+    X(geqrf, cusolverDnXgeqrf)                                                                                                             \
+    X(sorgqr_size, cusolverDnSorgqr_bufferSize)                                                                                            \
+    X(sorgqr, cusolverDnSorgqr)                                                                                                            \
+    X(dorgqr_size, cusolverDnDorgqr_bufferSize)                                                                                            \
+    X(dorgqr, cusolverDnDorgqr)
 
 #define LIBRARY_FUNCTION(ours, theirs) __typeof__(theirs) *ours;
 typedef struct Cublaslt {
