@@ -266,6 +266,33 @@ static void test_linalg_gram_values_at_every_size(void **state)
     }
 }
 
+/* Squares of 2^+-490 lie just inside the range of F64, and products of two of them do not. */
+static void test_linalg_gram_values_at_the_ends_of_the_range(void **state)
+{
+    TestRandom r = {26};
+    double value[MOST];
+
+    (void)state;
+    for (int which = 0; which < N_DEVICE; which++) {
+        Device *dev = open_device(which, 2);
+
+        for (int exponent = -490; dev != NULL && exponent <= 490; exponent += 980) {
+            Box a = known_matrix(dev, LT_F64, (Shape){120, 130}, 0, DECAYING, &r);
+
+            for (int64_t i = 0; i < 120 * 130; i++)
+                a.v[i] = ldexp(a.v[i], exponent);
+            box_put(&a);
+            CHECK_OK(op_gram_values(dev, value, a.t));
+            for (int64_t i = 0; i < 120; i++)
+                value[i] = ldexp(value[i], -2 * exponent);
+            check_known("gram_values", value, &a, DECAYING, 2.0, GRAM_F64 * 9.0);
+            box_free(&a);
+        }
+        if (dev != NULL)
+            device_close(dev);
+    }
+}
+
 static void test_linalg_svd_of_known_matrices(void **state)
 {
     (void)state;
@@ -356,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linalg_values_of_known_matrices),
         cmocka_unit_test(test_linalg_gram_values_at_every_size),
+        cmocka_unit_test(test_linalg_gram_values_at_the_ends_of_the_range),
         cmocka_unit_test(test_linalg_svd_of_known_matrices),
         cmocka_unit_test(test_linalg_qr_of_known_matrices),
         cmocka_unit_test(test_linalg_topk_of_known_matrices),
