@@ -1,0 +1,141 @@
+#include "analysis/matrix_values.h"
+
+#include "model/stream.h"
+
+#include <math.h>
+
+/* A matrix where the device's ops can reach it: the host's own memory, or a copy. */
+typedef struct OnDevice {
+    Tensor t;
+    void *block; /* NULL: the host's */
+} OnDevice;
+
+static Status put(OnDevice *out, Device *dev, double *value, int64_t rows, int64_t cols)
+{
+    *out = (OnDevice){.t = tensor_of(value, LT_F64, rows, cols)};
+    if (device_is_host(dev))
+        return LT_OK;
+    TRY(device_alloc(dev, (size_t)(rows * cols) * sizeof *value, &out->block));
+    out->t.data = out->block;
+    return device_upload(dev, out->t, value);
+}
+
+static void drop(Device *dev, OnDevice *m)
+{
+    if (m->block != NULL)
+        device_release(dev, m->block);
+    *m = (OnDevice){0};
+}
+
+static bool all_zero(const double *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] >= 0 && x[i] <= 0)) /* NaN is the op's to refuse */
+            return false;
+    return true;
+}
+
+Status matrix_values(Device *dev, double *sigma, double *value, int64_t m, int64_t n, ValueMethod method)
+{
+    const int64_t q = m < n ? m : n;
+    OnDevice a;
+    Status st;
+
+    if (all_zero(value, m * n)) {
+        memset(sigma, 0, (size_t)q * sizeof *sigma);
+        return LT_OK;
+    }
+    TRY_GOTO(put(&a, dev, value, m, n), st, done);
+    if (method == VALUES_SVD) {
+        st = op_svd_values(dev, sigma, a.t);
+    } else {
+        st = op_gram_values(dev, sigma, a.t);
+        for (int64_t i = 0; st == LT_OK && i < q; i++)
+            sigma[i] = sqrt(sigma[i]);
+    }
+done:
+    drop(dev, &a);
+    return st;
+}
+
+/* ---- products ------------------------------------------------------------------------------------------------------------- */
+
+/* r[k,k]: the triangle of a[rows,k], which is destroyed. */
+static Status triangle(Device *dev, double *r, double *a, int64_t rows, int64_t k)
+{
+    OnDevice tall, small = {0};
+    Status st;
+
+    TRY_GOTO(put(&tall, dev, a, rows, k), st, done);
+    TRY_GOTO(put(&small, dev, r, k, k), st, done);
+    TRY_GOTO(op_qr(dev, tall.t, small.t, tall.t), st, done);
+    if (small.block != NULL)
+        st = device_download(dev, r, small.t);
+done:
+    drop(dev, &small);
+    drop(dev, &tall);
+    return st;
+}
+
+/* core = scale rb raT, both upper triangular [k,k]. */
+static void multiply_triangles(double *core, const double *rb, const double *ra, int64_t k, double scale)
+{
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < k; j++) {
+            double sum = 0;
+
+            for (int64_t l = i > j ? i : j; l < k; l++)
+                sum += rb[i * k + l] * ra[j * k + l];
+            core[i * k + j] = scale * sum;
+        }
+}
+
+static Status thin_product(Device *dev, double *sigma, const ParamEntry *a)
+{
+    const int64_t k = a->rows, n = a->cols, m = a[1].rows, longest = m > n ? m : n;
+    const float *fa = a->value.data, *fb = a[1].value.data;
+    double *tall, *rb, *ra, *core;
+    Status st;
+
+    TRY(MEM_NEW(tall, (size_t)(longest * k + 3 * k * k)));
+    rb = tall + longest * k;
+    ra = rb + k * k;
+    core = ra + k * k;
+    for (int64_t i = 0; i < m * k; i++)
+        tall[i] = (double)fb[i];
+    TRY_GOTO(triangle(dev, rb, tall, m, k), st, done);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t l = 0; l < k; l++)
+            tall[j * k + l] = (double)fa[l * n + j];
+    TRY_GOTO(triangle(dev, ra, tall, n, k), st, done);
+    multiply_triangles(core, rb, ra, k, a->scale);
+    st = matrix_values(dev, sigma, core, k, k, VALUES_SVD);
+done:
+    mem_free(tall);
+    return st;
+}
+
+/* A rank that no matrix of the shape can have: the factors save nothing. */
+static Status thick_product(Device *dev, double *sigma, const ParamEntry *a)
+{
+    const int64_t k = a->rows, n = a->cols, m = a[1].rows;
+    const float *fa = a->value.data, *fb = a[1].value.data;
+    double *product;
+
+    TRY(MEM_NEW(product, (size_t)(m * n)));
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t l = 0; l < k; l++)
+            for (int64_t j = 0; j < n; j++)
+                product[i * n + j] += a->scale * (double)fb[i * k + l] * (double)fa[l * n + j];
+    const Status st = matrix_values(dev, sigma, product, m, n, VALUES_SVD);
+    mem_free(product);
+    return st;
+}
+
+Status matrix_product_values(Device *dev, double *sigma, const ParamEntry *a)
+{
+    const int64_t m = a[1].rows, n = a->cols, q = m < n ? m : n;
+
+    memset(sigma, 0, (size_t)q * sizeof *sigma);
+    return a->rows <= q ? thin_product(dev, sigma, a) : thick_product(dev, sigma, a);
+}
