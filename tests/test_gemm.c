@@ -125,6 +125,32 @@ static void test_gemm_is_right_for_all_dtypes_and_forms(void **state)
     }
 }
 
+/* In each dimension around a tile of each kernel (8, 16, 32 and 64 rows, 16 and 32 columns, chunks of 32 in turns of 256), and a few tiles long, the
+ * others a little over one. */
+static void test_gemm_is_right_around_its_tiles(void **state)
+{
+    static const int64_t size[3][14] = {{7, 8, 9, 15, 16, 17, 29, 31, 32, 33, 63, 64, 65, 197}, {15, 16, 17, 31, 32, 33, 53, 101}, {31, 32, 33, 101, 255, 256, 257, 773}};
+    TestRandom r = {21};
+
+    (void)state;
+    for (int level = 0; level < N_LEVEL; level++) {
+        Device *dev;
+
+        if (!open_at(&dev, level, 2))
+            continue;
+        for (int dimension = 0; dimension < 3; dimension++)
+            for (int i = 0; i < 14 && size[dimension][i] > 0; i++)
+                for (int variant = 0; variant < 4; variant++) {
+                    int64_t s[3] = {9, 33, 65};
+
+                    s[dimension] = size[dimension][i];
+                    check_product(dev, GEMM_NARROW, (Shape){s[0], s[1], s[2], i % 2 ? 8 - s[2] % 8 : 3}, variant % 2 ? LT_BF16 : LT_F16,
+                                  variant % 2 ? LT_BF16 : LT_F32, GEMM_N, GEMM_T, variant, &r);
+                }
+        device_close(dev);
+    }
+}
+
 /* ---- the same bits ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct Form {
@@ -424,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gemm_is_right_for_all_dtypes_and_forms),
+        cmocka_unit_test(test_gemm_is_right_around_its_tiles),
         cmocka_unit_test(test_gemm_rows_do_not_depend_on_m),
         cmocka_unit_test(test_gemm_rows_do_not_depend_on_m_in_long_sums),
         cmocka_unit_test(test_gemm_does_not_depend_on_threads),

@@ -1,9 +1,10 @@
-/* Matrix products. cuBLASLt multiplies (blas.cu); what is here is the bias that its epilogue does not take as it lies.
+/* Matrix products: which of them our kernel for few rows takes (gemm_narrow.cu), and for all others, which cuBLASLt multiplies (blas.cu), the bias
+ * that its epilogue does not take as it lies.
  *
  * A product of [m,k] and [k,n] is 2 m n k FLOPs over (m k + k n + m n) elements: with m rows a weight is worth m FLOPs a byte in 16 bits, so few
  * rows are bound by reading the weights (n k elements), and from about 300 rows on an H100 by its arithmetic. */
 #include "kernels/cuda/blas.h"
-#include "kernels/cuda/block.h"
+#include "kernels/cuda/gemm.h"
 
 enum { BIAS_THREADS = 256, BIAS_ALIGNMENT = 16 };
 
@@ -46,6 +47,8 @@ static Status gemm_with_bias(Device *dev, const GemmArgs *g)
 
 Status cuda_gemm(Device *dev, const GemmArgs *g)
 {
+    if (gemm_narrow_serves(g))
+        return gemm_narrow_run(dev, g);
     if (!tensor_is_set(g->bias))
         return blas_gemm(dev, g, NULL, 0);
     return g->c.dtype == LT_F64 ? gemm_f64_with_bias(dev, g) : gemm_with_bias(dev, g);
