@@ -167,6 +167,104 @@ static void test_device_memory_keeps_to_its_control_groups(void **state)
     check_room(inner, "0::/a/gone\n", 7 * gb + mb, 8 * gb);
 }
 
+/* On the device under test: a matrix that goes there and comes back, with padding that stays as it was. */
+static void check_round_trip(Device *dev, int64_t rows, int64_t cols, int64_t pad)
+{
+    const int64_t stride = cols + pad, whole = rows * stride;
+    uint16_t *all = mem_take((size_t)whole, sizeof *all), *sent = mem_take((size_t)(rows * cols), sizeof *sent), *got = mem_take((size_t)whole, sizeof *got);
+    void *block, *other;
+
+    CHECK_OK(device_alloc(dev, (size_t)whole * 2, &block));
+    CHECK_OK(device_alloc(dev, (size_t)whole * 2, &other));
+    const Tensor bytes = tensor_of(block, LT_U16, 1, whole), t = {block, LT_U16, rows, cols, stride}, u = {other, LT_U16, rows, cols, stride};
+
+    for (int64_t i = 0; i < whole; i++)
+        all[i] = 0xabcd;
+    for (int64_t i = 0; i < rows * cols; i++)
+        sent[i] = (uint16_t)(i * 7919 + i / 65536);
+    CHECK_OK(device_upload(dev, bytes, all));
+    CHECK_OK(device_upload(dev, t, sent));
+    memset(got, 0, (size_t)(rows * cols) * 2);
+    CHECK_OK(device_download(dev, got, t));
+    assert_memory_equal(got, sent, (size_t)(rows * cols) * 2);
+    CHECK_OK(device_copy(dev, u, t));
+    CHECK_OK(device_fill_zero(dev, t));
+    CHECK_OK(device_download(dev, got, u));
+    assert_memory_equal(got, sent, (size_t)(rows * cols) * 2);
+    CHECK_OK(device_download(dev, got, bytes));
+    for (int64_t i = 0; i < whole; i++)
+        assert_int_equal(got[i], i % stride < cols ? 0 : 0xabcd);
+    device_release(dev, block);
+    device_release(dev, other);
+    mem_free(all);
+    mem_free(sent);
+    mem_free(got);
+}
+
+/* Around the megabyte that travels at a time: rows of which several fit, rows that are longer, and more than the 16 that are under way at once. */
+static void test_device_transfers_of_all_sizes(void **state)
+{
+    enum { MEGABYTE = 1 << 19 }; /* elements of 2 bytes */
+    static const int64_t shape[][3] = {{1, 1, 0}, {3, 5, 2}, {1, MEGABYTE - 1, 0}, {1, MEGABYTE + 1, 0}, {3, 1000, 0}, {2000, 300, 1}, {3, MEGABYTE + 7, 3},
+                                       {2, 17 * MEGABYTE / 2 + 5, 0}};
+    Device *dev;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, test_device(), 1));
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        check_round_trip(dev, shape[i][0], shape[i][1], shape[i][2]);
+    device_close(dev);
+}
+
+/* What was sent is the caller's to change at once, however many sendings the device still has before it. */
+static void test_device_upload_has_consumed_its_source(void **state)
+{
+    enum { N = 40 };
+    int32_t value, got[N];
+    void *block;
+    Device *dev;
+
+    (void)state;
+    CHECK_OK(device_open(&dev, test_device(), 1));
+    CHECK_OK(device_alloc(dev, sizeof got, &block));
+    for (value = 0; value < N; value++)
+        CHECK_OK(device_upload(dev, tensor_of((int32_t *)block + value, LT_I32, 1, 1), &value));
+    CHECK_OK(device_download(dev, got, tensor_of(block, LT_I32, 1, N)));
+    for (value = 0; value < N; value++)
+        assert_int_equal(got[value], value);
+    device_release(dev, block);
+    device_close(dev);
+}
+
+static void test_device_under_test_says_what_it_is(void **state)
+{
+    size_t free_bytes = 0, total_bytes = 0;
+    double seconds = -1.0;
+    void *block = NULL;
+    char name[64];
+    Device *dev;
+
+    (void)state;
+    if (strcmp(test_device(), "cpu") == 0)
+        test_skip("LETHE_TEST_DEVICE names no other device");
+    snprintf(name, sizeof name, "%s:0", test_device());
+    CHECK_OK(device_open(&dev, name, 1));
+    assert_string_equal(device_backend(dev), "cuda");
+    assert_true(strcmp(device_class(dev), "cudasim") == 0 || strncmp(device_class(dev), "sm_", 3) == 0);
+    CHECK_OK(device_memory(dev, &free_bytes, &total_bytes));
+    assert_true(free_bytes > 0 && free_bytes <= total_bytes);
+    CHECK_FAILS(device_alloc(dev, SIZE_MAX / 2, &block), LT_E_NOMEM, "out of memory: 9223372036854775807 bytes asked for on the GPU");
+    CHECK_OK(device_mark(dev, 0));
+    CHECK_OK(device_mark(dev, 7));
+    CHECK_OK(device_elapsed(dev, 0, 7, &seconds));
+    assert_true(seconds >= 0.0 && seconds < 10.0);
+    device_close(dev);
+    snprintf(name, sizeof name, "%s:1x", test_device());
+    CHECK_FAILS(device_open(&dev, name, 1), LT_E_USAGE, "expected cuda:N");
+    snprintf(name, sizeof name, "%s:99", test_device());
+    CHECK_FAILS(device_open(&dev, name, 1), LT_E_DEVICE, "numbered from 0");
+}
+
 /* Two columns of padding: what lies between the rows stays. */
 static void test_device_transfers_keep_to_their_rows(void **state)
 {
@@ -270,6 +368,9 @@ int main(void)
         cmocka_unit_test(test_device_open_survives_lack_of_memory),
         cmocka_unit_test(test_device_memory_is_aligned),
         cmocka_unit_test(test_device_memory_keeps_to_its_control_groups),
+        cmocka_unit_test(test_device_transfers_of_all_sizes),
+        cmocka_unit_test(test_device_upload_has_consumed_its_source),
+        cmocka_unit_test(test_device_under_test_says_what_it_is),
         cmocka_unit_test(test_device_transfers_keep_to_their_rows),
         cmocka_unit_test(test_device_measures_time),
         cmocka_unit_test(test_tensor_views_count_elements),
