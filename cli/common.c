@@ -1,5 +1,6 @@
 #include "cli/common.h"
 
+#include "analysis/run.h"
 #include "eval/engine/engine.h"
 
 #include <signal.h>
@@ -18,6 +19,7 @@ static void stop_on_signal(int number)
 {
     (void)number;
     engine_stop();
+    spectra_stop();
 }
 
 Status common_catch_signals(void)

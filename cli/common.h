@@ -7,7 +7,8 @@
 
 /* Opens --device with --threads and resolves --dtype on it. */
 Status common_open(Device **dev, DType *dtype, const CommonOptions *common);
-/* The first SIGINT or SIGTERM lets the running pass finish and ends the engine's run; the second one, no longer caught, the process. */
+/* The first SIGINT or SIGTERM lets the running pass finish and ends the engine's run, or lets the matrix at hand finish and ends that of a spectrum; the
+ * second one, no longer caught, ends the process. */
 Status common_catch_signals(void);
 
 #endif
