@@ -47,29 +47,32 @@ show_trouble() {
 }
 
 passed=0 failed=0 skipped=0
-settings=() # of the variant, for env: the simulated GPU, and that every launch of it runs under every order of threads
 
-run_test() { # VARIANT TEST LABEL
-    local program=build/$1/tests/$2 log=build/$1/log/$2.log label=$3 began=$SECONDS code p f s trouble=
-    if [ ! -x "$program" ]; then
-        echo "$label: FAILED: $program is not built"
-        failed=$((failed + 1))
-        return
-    fi
-    { env "${settings[@]}" timeout -k 10 "$limit" "$program" >"$log" 2>&1 </dev/null; } 2>/dev/null
+# Simulated GPU: every launch of an op's tests runs under every order of threads, but where the sanitizers make one run long enough.
+run_program() { # VARIANT TEST -> log, and "code seconds" beside it
+    local log=build/$1/log/$2.log settings=("LETHE_BINARY=${LETHE_BINARY:-$PWD/build/$1/lethe}") began=$SECONDS code
+    case $1 in sim*) settings+=(LETHE_TEST_DEVICE=cudasim) ;; esac
+    case $1/$2 in sim/test_ops_* | sim/test_gemm) settings+=("LETHE_SIM_ORDER=${LETHE_SIM_ORDER:-all}") ;; esac
+    { env "${settings[@]}" timeout -k 10 "$limit" "build/$1/tests/$2" >"$log" 2>&1 </dev/null; } 2>/dev/null
     code=$?
+    echo "$code $((SECONDS - began))" >"$log.end"
+}
+
+report_program() { # VARIANT TEST LABEL
+    local log=build/$1/log/$2.log label=$3 code seconds p f s trouble=
+    read -r code seconds <"$log.end"
     read -r p f s <<<"$(count_lines "$log" 2>"$log.skips")"
-    if [ $code -eq 124 ] || [ $code -eq 137 ]; then
+    if [ "$code" -eq 124 ] || [ "$code" -eq 137 ]; then
         trouble="longer than $limit s"
-    elif [ $code -ne 0 ] && [ "$f" -eq 0 ]; then
+    elif [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; then
         trouble="ended with code $code"
     elif [ $((p + f + s)) -eq 0 ]; then
         trouble="ran no test"
     fi
     [ -n "$trouble" ] && f=$((f + 1))
-    echo "$label: $p passed, $f failed, $s skipped ($((SECONDS - began)) s)"
+    echo "$label: $p passed, $f failed, $s skipped ($seconds s)"
     cat "$log.skips"
-    rm -f "$log.skips"
+    rm -f "$log.skips" "$log.end"
     if [ "$f" -gt 0 ]; then
         [ -n "$trouble" ] && echo "    FAILED: $label: $trouble"
         show_trouble "$log"
@@ -77,19 +80,25 @@ run_test() { # VARIANT TEST LABEL
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
+# The simulator's tests use one processor each and measure no time: as many at once as there are processors. The others one by one.
 run_variant() { # VARIANT [TEST...]
-    local variant=$1 name label=
+    local variant=$1 name label= at_once=1
     shift
     [ $# -eq 0 ] && set -- $(make -s --no-print-directory "VARIANT=$variant" names)
     mkdir -p "build/$variant/log"
-    settings=("LETHE_BINARY=${LETHE_BINARY:-$PWD/build/$variant/lethe}")
-    case $variant in
-    sim) settings+=(LETHE_TEST_DEVICE=cudasim "LETHE_SIM_ORDER=${LETHE_SIM_ORDER:-all}") ;;
-    sim-*) settings+=(LETHE_TEST_DEVICE=cudasim) ;;
-    esac
     case $variants in *+*) label="$variant " ;; esac
+    case $variant in sim*) at_once=$(nproc) ;; esac
     for name in "$@"; do
-        run_test "$variant" "$name" "$label$name"
+        while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do
+            wait -n
+        done
+        run_program "$variant" "$name" &
+        [ "$at_once" -eq 1 ] && wait && report_program "$variant" "$name" "$label$name"
+    done
+    wait
+    [ "$at_once" -eq 1 ] && return
+    for name in "$@"; do
+        report_program "$variant" "$name" "$label$name"
     done
 }
 
