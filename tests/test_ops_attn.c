@@ -11,6 +11,7 @@
 
 typedef struct Shape {
     int32_t n_head, n_kv_head, size, window;
+    bool dense; /* no padding between rows: the widest copies that a head's size allows */
 } Shape;
 
 /* A call of op_attn with all that it needs; `lse` and `o` come out poisoned. */
@@ -36,8 +37,10 @@ static Box segment_box(Device *dev, const AttnSegment *seg, int32_t n_seg)
 static Call call_new(Device *dev, DType dtype, Shape s, int64_t q_rows, int64_t k_rows, const AttnSegment *seg, int32_t n_seg, uint64_t seed)
 {
     TestRandom r = {seed};
-    Call c = {.q = box_normal(dev, dtype, q_rows, s.n_head * s.size, 3, &r, 2), .k = box_normal(dev, dtype, k_rows, s.n_kv_head * s.size, 5, &r, 1),
-              .v = box_normal(dev, dtype, k_rows, s.n_kv_head * s.size, 0, &r, 1), .o = box_new(dev, dtype, q_rows, s.n_head * s.size, 1),
+    const int64_t pad = s.dense ? 0 : 1;
+    const int64_t q_cols = s.n_head * s.size, k_cols = s.n_kv_head * s.size;
+    Call c = {.q = box_normal(dev, dtype, q_rows, q_cols, 3 * pad, &r, 2), .k = box_normal(dev, dtype, k_rows, k_cols, 5 * pad, &r, 1),
+              .v = box_normal(dev, dtype, k_rows, k_cols, 0, &r, 1), .o = box_new(dev, dtype, q_rows, q_cols, pad),
               .lse = box_new(dev, LT_F32, q_rows, s.n_head, 2), .seg = segment_box(dev, seg, n_seg)};
 
     c.args = (AttnArgs){.o = c.o.t, .lse = c.lse.t, .q = c.q.t, .k = c.k.t, .v = c.v.t, .seg = seg, .seg_dev = c.seg.t, .n_seg = n_seg,
@@ -97,7 +100,9 @@ enum { MIXED_Q = 232, MIXED_K = 540, N_MIXED = sizeof MIXED / sizeof *MIXED };
 
 static void test_attn_matches_reference(void **state)
 {
-    static const Shape shape[] = {{8, 2, 64, 0}, {1, 1, 2, 0}, {4, 4, 24, 0}, {7, 1, 80, 0}, {2, 2, 256, 0}, {4, 1, 64, 100}, {6, 2, 6, 8}, {3, 3, 16, 1000}};
+    static const Shape shape[] = {{8, 2, 64, 0, false},    {1, 1, 2, 0, true},  {4, 4, 24, 0, true},   {7, 1, 80, 0, false},
+                                  {2, 2, 256, 0, true},    {4, 1, 64, 100, true}, {6, 2, 6, 8, true},  {3, 3, 16, 1000, false},
+                                  {4, 1, 8, 0, true},      {7, 1, 12, 0, true}, {4, 4, 96, 70, false}, {4, 1, 128, 0, true}};
     static const DType dtype[] = {LT_F32, LT_BF16, LT_F16};
     char what[96];
 
@@ -106,13 +111,69 @@ static void test_attn_matches_reference(void **state)
         Device *dev = box_device(BOX_LEVELS[level], 2);
 
         for (size_t s = 0; dev != NULL && s < sizeof shape / sizeof *shape; s++) {
-            for (size_t t = 0; t < (s < 2 ? 3 : 1); t++) {
+            for (size_t t = 0; t < (s < 3 ? 3 : 2); t++) {
                 Call c = call_new(dev, dtype[t], shape[s], MIXED_Q, MIXED_K, MIXED, N_MIXED, 41 + s);
 
                 snprintf(what, sizeof what, "%s %s, shape %zu", BOX_LEVELS[level], dtype_name(dtype[t]), s);
                 check_call(&c, what);
                 call_free(&c);
             }
+        }
+        device_close(dev);
+    }
+}
+
+/* Segments whose rows end at, before and behind tiles of 64 and 32 rows, and whose contexts end around a split. */
+static void test_attn_matches_reference_around_tiles(void **state)
+{
+    static const int32_t len[][2] = {{63, 255}, {64, 256}, {65, 257}, {197, 0}, {31, 0}, {32, 63}, {33, 64}, {101, 65}}; /* queries, context */
+    static const Shape shape[] = {{1, 1, 8, 0, true}, {1, 1, 10, 64, false}, {4, 1, 8, 33, true}};
+    enum { N = sizeof len / sizeof *len, CONTEXT = 257 };
+    AttnSegment seg[N];
+    int32_t rows = 0;
+    char what[96];
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        seg[i] = (AttnSegment){rows, len[i][0], 0, len[i][1], CONTEXT + rows};
+        rows += len[i][0];
+    }
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
+        Device *dev = box_device(BOX_LEVELS[level], 2);
+
+        for (size_t s = 0; dev != NULL && s < sizeof shape / sizeof *shape; s++) {
+            for (int t = 0; t < 2; t++) {
+                Call c = call_new(dev, t == 0 ? LT_F32 : LT_BF16, shape[s], rows, CONTEXT + rows, seg, N, 23);
+
+                snprintf(what, sizeof what, "%s %s, tiles, shape %zu", BOX_LEVELS[level], t == 0 ? "f32" : "bf16", s);
+                check_call(&c, what);
+                call_free(&c);
+            }
+        }
+        device_close(dev);
+    }
+}
+
+/* More segments than one launch takes, of 0, 1 and 2 queries. */
+static void test_attn_matches_reference_with_many_segments(void **state)
+{
+    enum { N = 1100, CONTEXT = 3 };
+    static AttnSegment seg[N];
+    int32_t rows = 0;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        seg[i] = (AttnSegment){rows, i * 7 % 3, 0, i % (CONTEXT + 1), CONTEXT + rows};
+        rows += seg[i].q_len;
+    }
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
+        Device *dev = box_device(BOX_LEVELS[level], 2);
+
+        for (int t = 0; dev != NULL && t < 2; t++) {
+            Call c = call_new(dev, t == 0 ? LT_F32 : LT_BF16, (Shape){2, 1, 8, 0, true}, rows, CONTEXT + rows, seg, N, 29);
+
+            check_call(&c, "many segments");
+            call_free(&c);
         }
         device_close(dev);
     }
@@ -174,7 +235,8 @@ static void check_sharing(Device *dev, DType dtype, Shape shape, int32_t ctx_len
 static void test_attn_shared_context_changes_no_bit(void **state)
 {
     static const int32_t ctx[] = {0, 1, 63, 64, 65, 255, 256, 257, 300};
-    static const Shape shape[] = {{4, 1, 16, 0}, {2, 2, 32, 0}, {7, 1, 12, 0}, {4, 2, 16, 20}, {2, 1, 16, 64}, {1, 1, 16, 90}, {2, 2, 16, 270}};
+    static const Shape shape[] = {{4, 1, 16, 0, true},  {2, 2, 32, 0, false}, {7, 1, 12, 0, true},   {4, 2, 16, 20, true},
+                                  {2, 1, 16, 64, true}, {1, 1, 16, 90, true}, {2, 2, 16, 270, false}};
 
     (void)state;
     for (int level = 0; level < N_BOX_LEVEL; level++) {
@@ -182,9 +244,10 @@ static void test_attn_shared_context_changes_no_bit(void **state)
 
         for (size_t s = 0; dev != NULL && s < sizeof shape / sizeof *shape; s++)
             for (size_t i = 0; i < sizeof ctx / sizeof *ctx; i++)
-                check_sharing(dev, s == 1 ? LT_BF16 : LT_F32, shape[s], ctx[i]);
-        if (dev != NULL) /* a window over two splits, whose first block is not the same for both ways to cut the rows into tasks */
-            check_sharing(dev, LT_F32, (Shape){2, 2, 8, 400}, 650);
+                check_sharing(dev, s % 2 == 1 ? LT_BF16 : LT_F32, shape[s], ctx[i]);
+        /* A window over two splits, whose first block is not the same for both ways to cut the rows into tasks. */
+        for (int t = 0; dev != NULL && t < 2; t++)
+            check_sharing(dev, t == 0 ? LT_F32 : LT_BF16, (Shape){2, 2, 8, 400, false}, 650);
         device_close(dev);
     }
 }
@@ -192,7 +255,7 @@ static void test_attn_shared_context_changes_no_bit(void **state)
 /* The same call with other thread counts and with its segments in reverse. */
 static void test_attn_threads_and_order_change_no_bit(void **state)
 {
-    const Shape shape = {8, 2, 32, 0};
+    const Shape shape = {8, 2, 32, 0, false};
     AttnSegment reversed[N_MIXED];
 
     (void)state;
@@ -219,39 +282,49 @@ static void test_attn_threads_and_order_change_no_bit(void **state)
     }
 }
 
-/* What a row may not see must not reach it, not even as a NaN times zero. */
-static void test_attn_hidden_keys_do_not_leak(void **state)
+/* What a row may not see must not reach it, not even as a NaN times zero. Key 50 is no number (broken_key) or one column of its value is infinite. */
+static void check_hidden(Device *dev, DType dtype, bool broken_key)
 {
     const AttnSegment seg = {0, 100, 0, 0, 0};
-    const Shape shape = {4, 2, 16, 30};
+    const Shape shape = {4, 2, 16, 30, true};
+    Call clean = call_new(dev, dtype, shape, 100, 100, &seg, 1, 9), dirty = call_new(dev, dtype, shape, 100, 100, &seg, 1, 9);
+
+    for (int64_t d = 0; d < dirty.k.t.cols && broken_key; d++)
+        dirty.k.v[50 * dirty.k.t.cols + d] = NAN;
+    dirty.v.v[50 * dirty.v.t.cols + 3] = INFINITY;
+    box_put(&dirty.k);
+    box_put(&dirty.v);
+    CHECK_OK(op_attn(dev, &clean.args));
+    CHECK_OK(op_attn(dev, &dirty.args));
+    box_get(&clean.o);
+    box_get(&dirty.o);
+    for (int64_t i = 0; i < 100 * clean.o.t.cols; i++) {
+        const int64_t row = i / clean.o.t.cols, col = i % clean.o.t.cols;
+        const bool sees = row >= 50 && row < 80; /* a window of 30 */
+
+        if (sees && broken_key)
+            assert_true(isnan(dirty.o.v[i]));
+        else if (sees && col % 16 == 3 && col < 32) /* the query heads of the first kv head */
+            assert_true(isinf(dirty.o.v[i]));
+        else
+            assert_true(dirty.o.v[i] == clean.o.v[i]);
+    }
+    call_free(&clean);
+    call_free(&dirty);
+}
+
+static void test_attn_hidden_keys_do_not_leak(void **state)
+{
+    static const DType dtype[] = {LT_F32, LT_BF16, LT_F16};
 
     (void)state;
     for (int level = 0; level < N_BOX_LEVEL; level++) {
         Device *dev = box_device(BOX_LEVELS[level], 1);
 
-        if (dev == NULL)
-            continue;
-        Call clean = call_new(dev, LT_F32, shape, 100, 100, &seg, 1, 9), dirty = call_new(dev, LT_F32, shape, 100, 100, &seg, 1, 9);
-        for (int64_t d = 0; d < dirty.k.t.cols; d++) {
-            dirty.k.v[50 * dirty.k.t.cols + d] = NAN;
-            dirty.v.v[50 * dirty.v.t.cols + d] = INFINITY;
+        for (int t = 0; dev != NULL && t < 3; t++) {
+            check_hidden(dev, dtype[t], true);
+            check_hidden(dev, dtype[t], false);
         }
-        box_put(&dirty.k);
-        box_put(&dirty.v);
-        CHECK_OK(op_attn(dev, &clean.args));
-        CHECK_OK(op_attn(dev, &dirty.args));
-        box_get(&clean.o);
-        box_get(&dirty.o);
-        for (int64_t i = 0; i < 100 * clean.o.t.cols; i++) {
-            const int64_t row = i / clean.o.t.cols;
-
-            if (row >= 50 && row < 80) /* a window of 30 */
-                assert_true(isnan(dirty.o.v[i]));
-            else
-                assert_true(dirty.o.v[i] == clean.o.v[i]);
-        }
-        call_free(&clean);
-        call_free(&dirty);
         device_close(dev);
     }
 }
@@ -260,7 +333,7 @@ static void test_attn_hidden_keys_do_not_leak(void **state)
 static void test_attn_survives_large_scores(void **state)
 {
     const AttnSegment seg = {0, 300, 0, 0, 0};
-    const Shape shape = {2, 1, 8, 0};
+    const Shape shape = {2, 1, 8, 0, false};
 
     (void)state;
     for (int level = 0; level < N_BOX_LEVEL; level++) {
@@ -292,7 +365,7 @@ static void test_attn_reports_lack_of_memory(void **state)
 {
     const AttnSegment seg = {0, 10, 0, 0, 0};
     Device *dev = box_device("generic", 1);
-    Call c = call_new(dev, LT_F32, (Shape){2, 1, 8, 0}, 10, 10, &seg, 1, 1);
+    Call c = call_new(dev, LT_F32, (Shape){2, 1, 8, 0, false}, 10, 10, &seg, 1, 1);
 
     (void)state;
     for (uint64_t n = 1; n <= 2; n++) { /* the task list, the scratch */
@@ -311,6 +384,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attn_matches_reference),
+        cmocka_unit_test(test_attn_matches_reference_around_tiles),
+        cmocka_unit_test(test_attn_matches_reference_with_many_segments),
         cmocka_unit_test(test_attn_shared_context_changes_no_bit),
         cmocka_unit_test(test_attn_threads_and_order_change_no_bit),
         cmocka_unit_test(test_attn_hidden_keys_do_not_leak),

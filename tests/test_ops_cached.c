@@ -150,19 +150,22 @@ static void fill_pages(Both *b)
 
 static void check_shape(Device *dev, DType dtype, Shape shape)
 {
-    static const PrefixGroup all[] = {{1, 5, PREFIX}}, some[] = {{0, 1, 0}, {1, 2, PREFIX}, {4, 2, PREFIX}};
+    /* The last one's second group begins with a segment without queries. */
+    static const PrefixGroup all[] = {{1, 5, PREFIX}}, some[] = {{0, 1, 0}, {1, 2, PREFIX}, {4, 2, PREFIX}}, empty_first[] = {{1, 2, PREFIX}, {3, 3, PREFIX}};
+    static const PrefixGroup *const way[] = {NULL, all, some, empty_first};
+    static const int32_t n_group[] = {0, 1, 3, 2};
     Both b = both_new(dev, dtype, shape);
     char what[96];
 
     both_bind(&b);
     fill_pages(&b);
     CHECK_OK(op_attn(dev, &b.flat_args));
-    for (int n = 0; n < 3; n++) {
+    for (int n = 0; n < 4; n++) {
         snprintf(what, sizeof what, "%s %s, heads %d:%d, window %d, way %d", device_class(dev), dtype_name(dtype), shape.n_head, shape.n_kv_head,
                  shape.window, n);
         if (n > 0)
             CHECK_OK(device_fill_zero(dev, tensor_rows(b.o.t, 3, 340))); /* the rows with segments: nothing may be left from before */
-        set_groups(&b, n == 1 ? all : some, n == 0 ? 0 : n == 1 ? 1 : 3);
+        set_groups(&b, way[n], n_group[n]);
         CHECK_OK(op_attn_cached(dev, &b.paged_args));
         check_same(what, &b.o, &b.flat_o);
     }
@@ -171,7 +174,8 @@ static void check_shape(Device *dev, DType dtype, Shape shape)
 
 static void test_attn_cached_has_the_bits_of_flat_attention(void **state)
 {
-    static const Shape shape[] = {{8, 2, 16, 0}, {1, 1, 32, 0}, {4, 1, 8, 100}, {2, 2, 24, 300}};
+    static const Shape shape[] = {{8, 2, 16, 0}, {1, 1, 32, 0}, {4, 1, 8, 100}, {2, 2, 24, 300}, {7, 1, 80, 0}, {2, 1, 12, 30}};
+    static const DType dtype[] = {LT_F32, LT_BF16, LT_F16};
 
     (void)state;
     for (int level = 0; level < N_BOX_LEVEL; level++) {
@@ -179,9 +183,151 @@ static void test_attn_cached_has_the_bits_of_flat_attention(void **state)
             Device *dev = box_device(BOX_LEVELS[level], threads);
 
             for (size_t s = 0; dev != NULL && s < sizeof shape / sizeof *shape; s++)
-                check_shape(dev, s == 1 ? LT_BF16 : LT_F32, shape[s]);
+                check_shape(dev, dtype[s % 3], shape[s]);
             device_close(dev);
         }
+    }
+}
+
+/* ---- decoding: one query a segment --------------------------------------------------------------------------------------- */
+
+enum { MANY = 300, ALONE = 100, WIDE_PAGES = 1024 };
+
+/* The same queries on both layouts, at made-up positions of the sequences of a Both. The first ALONE share nothing. */
+typedef struct Decode {
+    Both b;
+    Box q, want, got, seg_flat, seg_paged, table;
+    AttnSegment flat[MANY];
+    CachedSegment paged[MANY];
+} Decode;
+
+/* `turn` moves every query to another position of the same sequence. */
+static void place_queries(Decode *d, int32_t turn)
+{
+    for (int32_t i = 0; i < MANY; i++) {
+        const int32_t s = i < ALONE ? 0 : 1 + i % (SEQUENCES - 1), len = SEQUENCE[s].past + SEQUENCE[s].q_len, first = i < ALONE ? 0 : PREFIX - 1;
+        const int32_t past = first + (i * 31 + turn * 17) % (len - first), row = d->b.flat[s].ctx_begin;
+
+        d->flat[i] = (AttnSegment){i, 1, row, past, row + past};
+        d->paged[i] = (CachedSegment){i, 1, past, s};
+        for (int f = 0; f < 5; f++)
+            d->seg_flat.v[5 * i + f] = ((const int32_t[]){i, 1, row, past, row + past})[f];
+        for (int f = 0; f < 4; f++)
+            d->seg_paged.v[4 * i + f] = ((const int32_t[]){i, 1, past, s})[f];
+    }
+    box_put(&d->seg_flat);
+    box_put(&d->seg_paged);
+}
+
+static void decode_init(Decode *d, Device *dev, DType dtype, Shape s)
+{
+    TestRandom r = {5};
+
+    d->b = both_new(dev, dtype, s);
+    fill_pages(&d->b);
+    d->q = box_normal(dev, dtype, MANY, s.n_head * s.size, 0, &r, 2);
+    d->want = box_new(dev, dtype, MANY, s.n_head * s.size, 0);
+    d->got = box_new(dev, dtype, MANY, s.n_head * s.size, 1);
+    d->seg_flat = box_new(dev, LT_I32, MANY, 5, 0);
+    d->seg_paged = box_new(dev, LT_I32, MANY, 4, 1);
+    d->table = box_new(dev, LT_I32, SEQUENCES, WIDE_PAGES, 0); /* most of it is never read */
+    for (int row = 0; row < SEQUENCES; row++)
+        for (int p = 0; p < PAGES; p++)
+            d->table.v[row * WIDE_PAGES + p] = d->b.table.v[row * PAGES + p];
+    box_put(&d->table);
+    place_queries(d, 0);
+}
+
+static AttnCachedArgs decode_args(const Decode *d, Tensor table, int32_t n)
+{
+    AttnCachedArgs a = d->b.paged_args;
+
+    a.o = d->got.t;
+    a.q = d->q.t;
+    a.table = table;
+    a.seg = d->paged;
+    a.seg_dev = d->seg_paged.t;
+    a.n_seg = n;
+    a.seg_dev.rows = n;
+    return a;
+}
+
+/* What op_attn gives for the queries where they are now. */
+static void want_decoded(Decode *d)
+{
+    AttnArgs a = d->b.flat_args;
+
+    a.o = d->want.t;
+    a.q = d->q.t;
+    a.seg = d->flat;
+    a.seg_dev = d->seg_flat.t;
+    a.n_seg = MANY;
+    CHECK_OK(op_attn(d->q.dev, &a));
+}
+
+static void decode_free(Decode *d)
+{
+    Box *all[] = {&d->q, &d->want, &d->got, &d->seg_flat, &d->seg_paged, &d->table};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        box_free(all[i]);
+    both_free(&d->b);
+}
+
+/* More sequences than one launch takes, alone and in a group; and a table so wide that the memory for partial results ends before the launch is full. */
+static void test_attn_cached_decodes_many_sequences(void **state)
+{
+    static const PrefixGroup group[] = {{ALONE, MANY - ALONE, PREFIX}};
+    static Decode d;
+
+    (void)state;
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
+        Device *dev = box_device(BOX_LEVELS[level], 2);
+
+        for (int way = 0; dev != NULL && way < 3; way++) {
+            decode_init(&d, dev, way == 0 ? LT_F32 : LT_BF16, (Shape){8, 1, 8, way == 0 ? 100 : 0});
+            AttnCachedArgs a = decode_args(&d, way == 2 ? d.table.t : d.b.table.t, MANY);
+
+            want_decoded(&d);
+            set_groups(&d.b, group, 1);
+            a.group = group;
+            a.group_dev = tensor_rows(d.b.group.t, 0, 1);
+            a.n_group = way > 0;
+            CHECK_OK(op_attn_cached(dev, &a));
+            check_same("many sequences", &d.got, &d.want);
+            decode_free(&d);
+        }
+        device_close(dev);
+    }
+}
+
+/* A recorded call goes by what lies in seg_dev when it is replayed. */
+static void test_attn_cached_replays_at_other_positions(void **state)
+{
+    static Decode d;
+
+    (void)state;
+    for (int level = 0; level < N_BOX_LEVEL; level++) {
+        Device *dev = box_device(BOX_LEVELS[level], 2);
+        DeviceRecord *record;
+
+        if (dev != NULL && device_can_record(dev)) {
+            decode_init(&d, dev, LT_BF16, (Shape){4, 2, 16, 0});
+            const AttnCachedArgs a = decode_args(&d, d.b.table.t, MANY);
+
+            CHECK_OK(op_attn_cached(dev, &a));
+            CHECK_OK(device_record_begin(dev));
+            CHECK_OK(device_record_end(dev, op_attn_cached(dev, &a), &record));
+            for (int turn = 0; turn < 3; turn++) {
+                place_queries(&d, turn);
+                CHECK_OK(device_replay(dev, record));
+                want_decoded(&d);
+                check_same("replayed", &d.got, &d.want);
+            }
+            device_record_free(dev, record);
+            decode_free(&d);
+        }
+        device_close(dev);
     }
 }
 
@@ -211,6 +357,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attn_cached_has_the_bits_of_flat_attention),
+        cmocka_unit_test(test_attn_cached_decodes_many_sequences),
+        cmocka_unit_test(test_attn_cached_replays_at_other_positions),
         cmocka_unit_test(test_attn_cached_refuses_groups_that_overlap),
     };
 

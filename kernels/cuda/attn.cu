@@ -1,17 +1,19 @@
-/* Attention over packed sequences with shared contexts, in one kernel: a block takes a tile of 64 rows (F32: 32) of one segment and one kv head and
- * walks over the keys they see (attn_tile.h, attn_walk.h). A row is a query and a query head, so the heads of a group share the keys they are
- * multiplied with.
+/* Attention over packed sequences with shared contexts, in one kernel: a block takes a tile of 64 rows (F32: 32) of one segment and one kv head
+ * and walks over the keys they see (attn_tile.h, attn_walk.h). A row is a query and a query head, so the heads of a group share the keys they
+ * are multiplied with.
  *
- * For a segment of n queries behind a context of c keys: 4 H D (n c + n (n + 1) / 2) FLOPs. Bytes: q and o once, 2 n H D elements; k and v once per
- * tile, (n group / 64) (c + n / 2) 2 K D elements, of which DRAM sees the (c + n) 2 K D that L2 does not hold.
+ * For a segment of n queries behind a context of c keys: 4 H D (n c + n (n + 1) / 2) FLOPs. Bytes: q and o once, 2 n H D elements; k and v once
+ * a tile, (n group / 64) (c + n / 2) 2 K D elements, of which DRAM sees the 2 (c + n) K D that L2 does not hold.
  *
- * Shared memory at width D: 64 rows of q, k and v and 64 D F32 sums of the splits before, 85 KiB at D 128: two blocks (8 warps) a multiprocessor
- * there, four at 64, one at 256. A warp has 16 rows and reads all of k and v of a block for them: 40 KiB of shared memory (320 clocks at 128 bytes) against
- * 2 x 16 x 64 x 128 multiply-adds (256 clocks at the 1024 of mma.sync), so shared memory is the bound:
- * 0.8 of mma.sync's rate, which is about 0.62 of the H100's 989 TFLOP/s, makes 490, and softmax between the products takes about half of it.
- * Expected: 200 to 250 TFLOP/s at 2048 keys, 20 to 25 % of the floor by FLOPs. Expected for endings of 20 tokens behind 100: 8 %, since
- * tiles are half empty; attention is 0.2 % of the FLOPs of such a pass. F32: 30 % of 67 TFLOP/s expected; D above 128 wants 207 KiB, which
- * an A100 does not have. */
+ * Blocks on a multiprocessor of an H100, by registers (96, 125, 166, 254 a thread, no spills) and shared memory (24, 44, 84, 164 KiB: q, k, v and
+ * the F32 sums of the splits before): 5, 4, 2, 1 at D 32, 64, 128, 256, of four warps each. F32: 96, 128, 128, 168 registers, 5, 3, 2, 1 blocks; D above
+ * 128 wants 204 KiB. An A100 has 163 and refuses D above 128. With dropout at most 254 registers, no spills.
+ *
+ * The bound at D 128: a warp has 16 rows and reads a block's k and v for them, 40 KiB of shared memory with q and the joined sums, 320 clocks at
+ * 128 bytes; its 2 x 16 x 64 x 128 multiply-adds take 256 at the 1024 a clock of mma.sync, which is about 0.62 of the 989 TFLOP/s of
+ * wgmma. So at most 0.8 x 0.62 x 989 = 490; softmax and addresses between the products take about half of the time.
+ * Expected: 200 to 250 TFLOP/s from 2048 keys on, 20 to 25 % of the floor by FLOPs; for endings of 20 tokens behind 100 about 8 %, since the
+ * tiles are two thirds empty: attention is 0.2 % of the FLOPs of such a pass. F32: 30 % of 67 TFLOP/s. */
 #include "kernels/cuda/attn_launch.h"
 
 /* The launch's segments: the tiles before each. */
@@ -22,7 +24,8 @@ typedef struct AttnList {
 } AttnList;
 
 template <typename T, int DP, bool DROP>
-__global__ void __launch_bounds__(AttnLayout<T, DP, ATTN_WARPS>::THREADS) attn_kernel(AttnProblem p, AttnList list, const int32_t *segment, int64_t stride)
+__global__ void __launch_bounds__(AttnLayout<T, DP, ATTN_WARPS>::THREADS)
+    attn_kernel(AttnProblem p, AttnList list, const int32_t *segment, int64_t stride)
 {
     typedef AttnLayout<T, DP, ATTN_WARPS> L;
     SHARED_DYN(char, base);

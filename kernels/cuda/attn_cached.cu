@@ -1,13 +1,17 @@
-/* Attention over paged keys and values. Two ways, chosen by the number of queries, with the same bits (attn_tile.h):
+/* Attention over paged keys and values. Two ways, chosen by q_len and the groups, with the same bits (attn_tile.h):
  *
- * - Few queries (decode), or a prefix that a group shares: a block computes one split of ATTN_SPLIT keys and leaves its triple in the workspace, and a last kernel
- *   joins each row's triples in ascending order. A group's prefix takes tiles of 64 rows (F32: 32) of all its segments, so that it is read once for
- *   64 rows; what a segment has alone takes tiles of 16 rows (F32: 8) by one warp.
- * - Many queries of a segment without a shared prefix: a tile of 64 rows walks over all its keys, as in op_attn, without triples.
+ * - Few queries (decode), or a prefix that a group shares: a block computes one split of ATTN_SPLIT keys and leaves its triple in the workspace,
+ *   and a last kernel joins each row's triples in ascending order. A group's prefix takes tiles of 64 rows (F32: 32) of all its segments, so that
+ *   it is read once for 64 rows; what a segment has alone takes tiles of 16 rows (F32: 8) by one warp.
+ * - Many queries without a shared prefix: a tile of 64 rows walks over all its keys, as in op_attn, without triples.
  *
- * Bytes, decode of a sequence with c keys behind a prefix: 2 c K D elements of keys, once, and 4 H D (c / 256) bytes of triples written and read (F32;
- * group / 128 of the keys' bytes for BF16). FLOPs 4 H D c, 1 group to a byte for BF16: bytes are the bound. Shared memory at D 128: 38 KiB a block, so five blocks
- * and 160 KiB of keys on their way a multiprocessor, where 20 KiB would cover the memory's 800 ns.
+ * Decode of a sequence with c keys behind its prefix: 2 c K D elements of keys, read once; 4 H D FLOPs a key, so `group` for each byte of BF16: bytes are the
+ * bound. Triples, written and read: 8 H D (c / 256) bytes, group / 64 of the keys' bytes for BF16. They fill CUDA_WORKSPACE at most, unless
+ * one query's do not fit; longer calls go in pieces.
+ *
+ * The one-warp block at D 32, 64, 128, 256: 117, 125, 164, 252 registers, no spills; 12, 21, 39, 75 KiB of shared memory, so 17, 10, 5, 3 blocks a
+ * multiprocessor. At 128 that is 80 KiB of keys on their way, where 20 KiB would cover 800 ns of the memory; a warp needs about 3000 clocks for 64 keys, five
+ * of them 54 bytes a clock, where the memory gives 15.
  * Expected: 80 to 85 % of the copy rate (3.0 TB/s on an H100) from 32 sequences of 2000 keys on; what falls short are the splits' beginnings
  * and the join. Prefill with a past: as op_attn.
  *

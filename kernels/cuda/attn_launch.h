@@ -26,7 +26,8 @@
 /* The most bytes that one copy may move wherever it starts in a head of t: a power of two up to 16. */
 static inline int attn_copy_bytes(Tensor t, int head_size)
 {
-    const uintptr_t bits = (uintptr_t)t.data | (uintptr_t)((size_t)t.stride * dtype_bytes(t.dtype)) | (uintptr_t)((size_t)head_size * dtype_bytes(t.dtype)) | 16;
+    const size_t size = dtype_bytes(t.dtype), steps = (size_t)t.stride * size | (size_t)head_size * size;
+    const uintptr_t bits = (uintptr_t)t.data | steps | 16;
 
     return (int)(bits & -bits);
 }

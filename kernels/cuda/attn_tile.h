@@ -3,8 +3,9 @@
  *
  * Keys come in blocks of ATTN_BLOCK inside splits of ATTN_SPLIT, both aligned to position 0. Inside a split a softmax runs over its blocks (maximum,
  * mass, weighted sum of values, rescaled when the maximum grows: Milakov and Gimelshein 2018); the splits' triples are joined in ascending
- * order, in the tile or by the kernel that follows. Scores are kept in units of log 2. What a row does not see counts exp2(-inf) = 0, so a block that only its neighbours in
- * the tile see leaves its triple as it is: the result is a function of the row, its keys and its position alone.
+ * order, in the tile or by the kernel that follows. Scores are kept in units of log 2. What a row does not see counts exp2(-inf) = 0, so a
+ * block that only its neighbours in the tile see leaves its triple as it is: the result is a function of the row, its keys and its
+ * position alone.
  *
  * Both element kinds spread a tile in the same way: LANES lanes of a warp share a row, each has ROWS of them and the same share of their
  * columns (attn_item). BF16 and F16 multiply on tensor cores (attn_mma.h), F32 by fmaf (attn_f32.h). */
@@ -101,8 +102,8 @@ template <typename T, int DP> struct AttnState {
     };
     float sum[ROWS][COLS];
     float max[ROWS], mass[ROWS], total_max[ROWS], total_mass[ROWS];
-    int position[ROWS];                      /* -1: no row */
-    int low, high, warp_low, warp_high; /* positions of the tile's rows and of the warp's */
+    int position[ROWS];                 /* -1: no row */
+    int low, high, warp_low, warp_high; /* of the positions of the tile's rows, and of the warp's */
 };
 
 /* Column (or key of a block) i of the lane's share. The tensor core's order: pairs, eight columns apart. */

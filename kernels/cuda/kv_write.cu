@@ -1,4 +1,4 @@
-/* New keys and values to their pages. Bytes: 2 (2 N K D) elements and 4 N; no arithmetic. One warp a row, 16 bytes a lane where
+/* New keys and values to their pages. Bytes: 2 (2 N K D) elements and 8 N of slots; no arithmetic. One warp a row, 16 bytes a lane where
  * both sides allow it. Expected: the copy rate from 1000 rows on; a decoding step's few rows cost a launch, about 3 us. */
 #include "kernels/cuda/block.h"
 
@@ -14,7 +14,8 @@ __device__ __forceinline__ void copy_piece(Pack16 *to, const Pack16 *from) { sto
 __device__ __forceinline__ void copy_piece(uint16_t *to, const uint16_t *from) { *to = *from; }
 
 /* Row r of blockIdx.y's side (0: keys, 1: values) goes to row slot[r], in `pieces` of P. */
-template <typename P> __global__ void __launch_bounds__(WRITE_WARPS *WARP) kv_write_kernel(KvSide k, KvSide v, const int32_t *slot, int64_t rows, int64_t pieces)
+template <typename P>
+__global__ void __launch_bounds__(WRITE_WARPS *WARP) kv_write_kernel(KvSide k, KvSide v, const int32_t *slot, int64_t rows, int64_t pieces)
 {
     const KvSide side = blockIdx.y == 0 ? k : v;
     const int64_t row = (int64_t)blockIdx.x * WRITE_WARPS + threadIdx.x / WARP;
