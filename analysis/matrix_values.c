@@ -1,31 +1,8 @@
 #include "analysis/matrix_values.h"
 
-#include "model/stream.h"
+#include "analysis/matrix_device.h"
 
 #include <math.h>
-
-/* A matrix where the device's ops can reach it: the host's own memory, or a copy. */
-typedef struct OnDevice {
-    Tensor t;
-    void *block; /* NULL: the host's */
-} OnDevice;
-
-static Status put(OnDevice *out, Device *dev, double *value, int64_t rows, int64_t cols)
-{
-    *out = (OnDevice){.t = tensor_of(value, LT_F64, rows, cols)};
-    if (device_is_host(dev))
-        return LT_OK;
-    TRY(device_alloc(dev, (size_t)(rows * cols) * sizeof *value, &out->block));
-    out->t.data = out->block;
-    return device_upload(dev, out->t, value);
-}
-
-static void drop(Device *dev, OnDevice *m)
-{
-    if (m->block != NULL)
-        device_release(dev, m->block);
-    *m = (OnDevice){0};
-}
 
 static bool all_zero(const double *x, int64_t n)
 {
@@ -45,7 +22,7 @@ Status matrix_values(Device *dev, double *sigma, double *value, int64_t m, int64
         memset(sigma, 0, (size_t)q * sizeof *sigma);
         return LT_OK;
     }
-    TRY_GOTO(put(&a, dev, value, m, n), st, done);
+    TRY_GOTO(on_device_put(&a, dev, value, m, n), st, done);
     if (method == VALUES_SVD) {
         st = op_svd_values(dev, sigma, a.t);
     } else {
@@ -54,7 +31,65 @@ Status matrix_values(Device *dev, double *sigma, double *value, int64_t m, int64
             sigma[i] = sqrt(sigma[i]);
     }
 done:
-    drop(dev, &a);
+    on_device_drop(&a, dev);
+    return st;
+}
+
+/* ---- vectors -------------------------------------------------------------------------------------------------------------- */
+
+/* Where all of a matrix is taken apart for k of its values; and how near to the best the random way comes: see op_svd_topk. */
+enum { SMALL = 512, FEW = 4, OVERSAMPLE = 32, POWER_ITERATIONS = 6 };
+
+static Status top_by_svd(Device *dev, double *u, double *sigma, double *vt, OnDevice *a, int64_t k)
+{
+    const int64_t m = a->t.rows, n = a->t.cols, q = m < n ? m : n;
+    OnDevice left = {0}, right = {0};
+    double *all;
+    Status st;
+
+    TRY(MEM_NEW(all, (size_t)((m + n + 1) * q)));
+    TRY_GOTO(on_device_put(&left, dev, all, m, q), st, done);
+    TRY_GOTO(on_device_put(&right, dev, all + m * q, q, n), st, done);
+    TRY_GOTO(op_svd(dev, left.t, all + (m + n) * q, right.t, a->t), st, done);
+    TRY_GOTO(on_device_get(&left, dev), st, done);
+    TRY_GOTO(on_device_get(&right, dev), st, done);
+    for (int64_t i = 0; i < m; i++)
+        memcpy(u + i * k, all + i * q, (size_t)k * sizeof *u);
+    memcpy(vt, all + m * q, (size_t)(k * n) * sizeof *vt);
+    memcpy(sigma, all + (m + n) * q, (size_t)k * sizeof *sigma);
+done:
+    on_device_drop(&right, dev);
+    on_device_drop(&left, dev);
+    mem_free(all);
+    return st;
+}
+
+static Status top_by_chance(Device *dev, double *u, double *sigma, double *vt, OnDevice *a, int64_t k)
+{
+    const TopkArgs args = {.k = (int32_t)k, .oversample = OVERSAMPLE, .power_iterations = POWER_ITERATIONS};
+    OnDevice left, right = {0};
+    Status st;
+
+    TRY_GOTO(on_device_put(&left, dev, u, a->t.rows, k), st, done);
+    TRY_GOTO(on_device_put(&right, dev, vt, k, a->t.cols), st, done);
+    TRY_GOTO(op_svd_topk(dev, left.t, sigma, right.t, a->t, &args), st, done);
+    TRY_GOTO(on_device_get(&left, dev), st, done);
+    st = on_device_get(&right, dev);
+done:
+    on_device_drop(&right, dev);
+    on_device_drop(&left, dev);
+    return st;
+}
+
+Status matrix_top(Device *dev, double *u, double *sigma, double *vt, double *value, int64_t m, int64_t n, int64_t k)
+{
+    const int64_t q = m < n ? m : n;
+    OnDevice a;
+
+    Status st = on_device_put(&a, dev, value, m, n);
+    if (st == LT_OK)
+        st = q <= SMALL || FEW * (k + OVERSAMPLE) > q ? top_by_svd(dev, u, sigma, vt, &a, k) : top_by_chance(dev, u, sigma, vt, &a, k);
+    on_device_drop(&a, dev);
     return st;
 }
 
@@ -66,14 +101,13 @@ static Status triangle(Device *dev, double *r, double *a, int64_t rows, int64_t 
     OnDevice tall, small = {0};
     Status st;
 
-    TRY_GOTO(put(&tall, dev, a, rows, k), st, done);
-    TRY_GOTO(put(&small, dev, r, k, k), st, done);
+    TRY_GOTO(on_device_put(&tall, dev, a, rows, k), st, done);
+    TRY_GOTO(on_device_put(&small, dev, r, k, k), st, done);
     TRY_GOTO(op_qr(dev, tall.t, small.t, tall.t), st, done);
-    if (small.block != NULL)
-        st = device_download(dev, r, small.t);
+    st = on_device_get(&small, dev);
 done:
-    drop(dev, &small);
-    drop(dev, &tall);
+    on_device_drop(&small, dev);
+    on_device_drop(&tall, dev);
     return st;
 }
 

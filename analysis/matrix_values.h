@@ -1,4 +1,4 @@
-/* Singular values of a matrix or of a product of factors, in F64, whichever the device. */
+/* Singular values, and the first vectors, of a matrix or of a product of factors, in F64, whichever the device. */
 #ifndef LETHE_ANALYSIS_MATRIX_VALUES_H
 #define LETHE_ANALYSIS_MATRIX_VALUES_H
 
@@ -10,6 +10,10 @@ typedef enum ValueMethod { VALUES_AUTO, VALUES_GRAM, VALUES_SVD } ValueMethod;
 
 /* sigma: min(m, n) values, descending. value: m x n in host memory, destroyed. A matrix of zeros gives zeros. */
 Status matrix_values(Device *dev, double *sigma, double *value, int64_t m, int64_t n, ValueMethod method);
+
+/* The largest k values, 1 <= k <= min(m, n), with their vectors: u[m,k], vt[k,n]. value is destroyed. Few of many are found by a randomised method with six
+ * power iterations, whose product is as near to the matrix as makes no difference to its energy; else all are, exactly. */
+Status matrix_top(Device *dev, double *u, double *sigma, double *vt, double *value, int64_t m, int64_t n, int64_t k);
 
 /* Of scale B A, for the A of the list (B is behind it) in host memory, F32: by QR of both factors and the values of the small core between them, so that
  * at most `rank` of the min(m, n) values are not zero, and none has seen the rounding of the product. */
