@@ -5,9 +5,9 @@
  * For a segment of n queries behind a context of c keys: 4 H D (n c + n (n + 1) / 2) FLOPs. Bytes: q and o once, 2 n H D elements; k and v once
  * a tile, (n group / 64) (c + n / 2) 2 K D elements, of which DRAM sees the 2 (c + n) K D that L2 does not hold.
  *
- * Blocks on a multiprocessor of an H100, by registers (96, 125, 166, 254 a thread, no spills) and shared memory (24, 44, 84, 164 KiB: q, k, v and
- * the F32 sums of the splits before): 5, 4, 2, 1 at D 32, 64, 128, 256, of four warps each. F32: 96, 128, 128, 168 registers, 5, 3, 2, 1 blocks; D above
- * 128 wants 204 KiB. An A100 has 163 and refuses D above 128. With dropout at most 254 registers, no spills.
+ * Blocks on a multiprocessor of an H100, by registers (at most 128, 128, 190, 254 a thread, no spills) and shared memory (24, 44, 84, 164 KiB: q, k, v and
+ * the F32 sums of the splits before): 4, 4, 2, 1 at D 32, 64, 128, 256, of four warps each. F32: 128, 128, 150, 172 registers, 4, 3, 2, 1 blocks; D above
+ * 128 wants 204 KiB. An A100 has 163 and refuses D above 128. With dropout at most 255 registers, no spills.
  *
  * The bound at D 128: a warp has 16 rows and reads a block's k and v for them, 40 KiB of shared memory with q and the joined sums, 320 clocks at
  * 128 bytes; its 2 x 16 x 64 x 128 multiply-adds take 256 at the 1024 a clock of mma.sync, which is about 0.62 of the 989 TFLOP/s of
@@ -24,7 +24,7 @@ typedef struct AttnList {
 } AttnList;
 
 template <typename T, int DP, bool DROP>
-__global__ void __launch_bounds__(AttnLayout<T, DP, ATTN_WARPS>::THREADS)
+__global__ void __launch_bounds__(AttnLayout<T, DP, ATTN_WARPS>::THREADS, DROP || DP > 64 ? 1 : 4)
     attn_kernel(AttnProblem p, AttnList list, const int32_t *segment, int64_t stride)
 {
     typedef AttnLayout<T, DP, ATTN_WARPS> L;
