@@ -45,7 +45,7 @@ CFLAGS_fuzz := -w -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-saniti
 CFLAGS += -std=c11 $(WARNINGS) -fno-math-errno -fno-trapping-math $(CFLAGS_$(VARIANT))
 LDFLAGS += $(filter -fsanitize=%,$(CFLAGS_$(VARIANT)))
 
-MODULES := core kernels kernels/cpu model eval eval/engine eval/tasks eval/score analysis cli
+MODULES := core kernels kernels/cpu model eval eval/engine eval/tasks eval/score analysis analysis/stats cli
 SOURCES := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
 HEADERS := $(foreach m,$(MODULES) tests tests/interop tests/world tests/fuzz benchmarks,$(wildcard $(m)/*.h))
 LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out cli/main.c,$(SOURCES)))
