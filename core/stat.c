@@ -52,3 +52,14 @@ double stat_quantile(const double *sorted, size_t n, double p)
 
     return low + 1 < n ? sorted[low] + (h - (double)low) * (sorted[low + 1] - sorted[low]) : sorted[n - 1];
 }
+
+double stat_pass_at_k(uint64_t n, uint64_t c, uint64_t k)
+{
+    double all_wrong = 1;
+
+    if (n - c < k)
+        return 1;
+    for (uint64_t i = n - c + 1; i <= n; i++)
+        all_wrong *= 1 - (double)k / (double)i;
+    return 1 - all_wrong;
+}

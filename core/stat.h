@@ -21,6 +21,10 @@ Interval stat_normal_interval(double mean, double se, double z);
 /* Quantile of type 7 (linear between order statistics, numpy's default); `sorted` ascending, n >= 1, 0 <= p <= 1. */
 double stat_quantile(const double *sorted, size_t n, double p);
 
+/* pass@k of one problem, of whose n samples c are right: the share of k-subsets that hold a right one, 1 - C(n-c, k) / C(n, k), 1 <= k <= n, c <= n.
+ * Source: Chen et al. 2021 (arXiv 2107.03374). */
+double stat_pass_at_k(uint64_t n, uint64_t c, uint64_t k);
+
 #define STAT_Z95 1.959963984540054
 
 #endif
