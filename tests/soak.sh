@@ -1,6 +1,7 @@
 #!/bin/bash
 # tests/soak.sh WORLD LETHE: kill storms. Scores the made-up world once undisturbed, then again and again with kill -9 (and now and then SIGINT) after a
-# random while until it gets through; the results must be the undisturbed ones to the byte. LETHE_SOAK_ROUNDS: how many storms (default 30).
+# random while until it gets through; the results must be the undisturbed ones to the byte. LETHE_SOAK_ROUNDS: how many storms (default 30). Then spectra: three
+# processes share the work, one of them is killed -9 and not started again; 20 times.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 make_world=$1 lethe=$2 rounds=${LETHE_SOAK_ROUNDS:-30}
@@ -55,4 +56,38 @@ for ((round = 1; round <= rounds; round++)); do
     rm -rf "$out"
 done
 echo "soak: $rounds storms, $kills interruptions, $failed failed"
+
+spectrum() { # OUT
+    exec "$lethe" spectrum "$folder/world/model" "$folder/first" "$folder/second" --out "$1" --threads 1 --quiet >/dev/null 2>>"$folder/errors"
+}
+
+# Copies of the model with a stretch of weights set to zero.
+for tuned in first:100 second:300; do
+    cp -r "$folder/world/model" "$folder/${tuned%:*}"
+    dd if=/dev/zero of="$folder/${tuned%:*}/model.safetensors" bs=1024 count=400 seek="${tuned#*:}" conv=notrunc status=none
+done
+(spectrum "$folder/calm_spectra") || { cat "$folder/errors"; exit 1; }
+killed=0
+for ((round = 1; round <= 20; round++)); do
+    out=$folder/spectra$round
+    : >"$folder/errors"
+    children=()
+    for _ in 1 2 3; do
+        (spectrum "$out") &
+        children+=($!)
+    done
+    sleep "0.$(printf '%03d' $((RANDOM % 250)))"
+    kill -KILL "${children[$((RANDOM % 3))]}" 2>/dev/null
+    for child in "${children[@]}"; do
+        wait "$child" 2>/dev/null
+        code=$?
+        [ $code -eq 137 ] && killed=$((killed + 1)) && continue
+        [ $code -eq 0 ] || { echo "spectra $round: code $code: $(cat "$folder/errors")"; failed=$((failed + 1)); }
+    done
+    for file in ranks.tsv spectra.tsv spectra/first.safetensors spectra/second.safetensors; do
+        cmp -s "$out/$file" "$folder/calm_spectra/$file" || { echo "spectra $round: $file differs from the undisturbed one"; failed=$((failed + 1)); }
+    done
+    rm -rf "$out"
+done
+echo "soak: spectra shared 20 times by three, $killed processes killed in time, $failed failed"
 [ "$failed" -eq 0 ]
