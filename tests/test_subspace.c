@@ -1,7 +1,7 @@
 /* Spaces of singular vectors: what golden pairs of matrices have, angles that are known, and what chance gives. */
 #include "tests/check.h"
 
-#include "analysis/subspace.h"
+#include "analysis/subspace_report.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "model/safetensors.h"
@@ -196,6 +196,98 @@ static void check_change(const Pair *p, const json_t *pair)
         }
 }
 
+/* ---- the report ----------------------------------------------------------------------------------------------------------- */
+
+/* The one row of that name and place; index 0 and epsilon NaN where it has none. */
+static SubspaceRow row_at(const SubspaceRows *rows, const char *quantity, const char *side, int64_t k, int64_t index, double epsilon)
+{
+    const SubspaceRow *found = NULL;
+
+    for (size_t i = 0; i < rows->count; i++) {
+        const SubspaceRow *r = &rows->row[i];
+        const bool same_epsilon = isnan(epsilon) ? isnan(r->epsilon) : fabs(r->epsilon - epsilon) < 1e-9;
+
+        if (strcmp(r->quantity, quantity) != 0 || strcmp(r->side, side) != 0 || r->k != k || r->index != index || !same_epsilon)
+            continue;
+        assert_null(found);
+        found = r;
+    }
+    if (found == NULL)
+        fail_msg("no row %s %s k %lld index %lld epsilon %g", quantity, side, (long long)k, (long long)index, epsilon);
+    return *found;
+}
+
+static void check_row(const SubspaceRows *rows, const char *quantity, const char *side, int64_t k, double want)
+{
+    const SubspaceRow r = row_at(rows, quantity, side, k, 0, NAN);
+
+    check_close(quantity, r.value, want, 1e-9, 1e-9);
+    assert_true(r.chance > 0);
+}
+
+/* Eight vectors, for which the golden file has angles; ten, for which it has intruders. */
+static void check_report(const Pair *p, const json_t *pair)
+{
+    static const char *const distance[][2] = {
+        {"geodesic", "geodesic"}, {"chordal", "chordal"}, {"projection", "projection_2norm"}, {"binet_cauchy", "binet_cauchy"}};
+    const json_t *alignment = json_array_get(json_object_get(pair, "alignment"), 0), *angles = json_object_get(pair, "angles8_left"), *want;
+    const int64_t m = p->base.m, n = p->base.n;
+    double *change = numbers(m * n);
+    SubspaceRows eight = {0}, ten = {0};
+    const char *epsilon;
+
+    memcpy(change, p->value[2], (size_t)(m * n) * sizeof *change);
+    CHECK_OK(subspace_report(&eight, dev, p->value[0], change, m, n, 8));
+    for (int64_t i = 0; i < m * n; i++)
+        check_close("the tuned matrix", change[i], p->value[1][i], 1e-15, 1e-15);
+    memcpy(change, p->value[2], (size_t)(m * n) * sizeof *change);
+    CHECK_OK(subspace_report(&ten, dev, p->value[0], change, m, n, 10));
+    assert_int_equal(integer(alignment, "k"), 4);
+    check_row(&eight, "change_in_top", "left", 4, number(alignment, "left"));
+    check_row(&eight, "change_in_top", "right", 4, number(alignment, "right"));
+    check_row(&eight, "overlap_tuned", "left", 4, subspace_overlap(p->by_tuned[SIDE_LEFT], p->base.q, 4, 4));
+    check_row(&eight, "overlap_change", "right", 8, subspace_overlap(p->by_change[SIDE_RIGHT], p->base.q, 8, 8));
+    check_row(&eight, "amplification", "", 8, number(json_object_get(pair, "amplification"), "8"));
+    for (size_t i = 0; i < 4; i++)
+        check_row(&eight, distance[i][0], "left", 8, number(angles, distance[i][1]));
+    check_close("angle", row_at(&eight, "angle", "left", 8, 3, NAN).value, json_number_value(json_array_get(json_object_get(angles, "angles"), 2)), 1e-9, 0);
+    json_object_foreach(json_object_get(json_object_get(pair, "intruders"), "count"), epsilon, want)
+        check_close("intruders", row_at(&ten, "intruders", "left", 10, 0, atof(epsilon)).value, json_number_value(want), 0, 0);
+    subspace_rows_release(&eight);
+    subspace_rows_release(&ten);
+    mem_free(change);
+}
+
+/* A change of rank 2 made of the base's first and last vectors: half of its energy lies in the base's top and half in its bottom, and no more than two
+ * vectors of it are looked at. Without a change every angle is 0 and nothing is said of one. */
+static void test_report_of_made_changes(void **state)
+{
+    enum { M = 7, N = 5 };
+    static const double sigma[N] = {8, 4, 2, 1, 0.5};
+    double base[M * N] = {0}, change[M * N] = {0}, none[M * N] = {0};
+    SubspaceRows rows = {0};
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        base[i * N + i] = sigma[i];
+    change[0] = change[(N - 1) * N + N - 1] = 0.25;
+    CHECK_OK(subspace_report(&rows, dev, base, change, M, N, 4));
+    check_row(&rows, "change_in_top", "left", 1, 0.5);
+    check_row(&rows, "change_in_bottom", "right", 1, 0.5);
+    check_row(&rows, "change_in_top", "right", 4, 0.5);
+    check_row(&rows, "amplification", "", 2, sqrt(0.125) / sqrt(64 + 0.25));
+    check_row(&rows, "overlap_tuned", "left", 4, 1);
+    for (size_t i = 0; i < rows.count; i++)
+        assert_true(rows.row[i].k <= 2 || (strcmp(rows.row[i].quantity, "overlap_change") != 0 && strcmp(rows.row[i].quantity, "amplification") != 0));
+    subspace_rows_release(&rows);
+    CHECK_OK(subspace_report(&rows, dev, base, none, M, N, 40));
+    for (size_t i = 0; i < rows.count; i++)
+        assert_true(strstr(rows.row[i].quantity, "change") == NULL && strcmp(rows.row[i].quantity, "amplification") != 0);
+    check_close("angle", row_at(&rows, "angle", "right", N, N, NAN).value, 0, 1e-15, 0);
+    check_close("intruders", row_at(&rows, "intruders", "left", N, 0, 0.7).value, 0, 0, 0);
+    subspace_rows_release(&rows);
+}
+
 static void test_subspaces_match_the_golden(void **state)
 {
     const char *expected = test_data("golden/spectra/subspaces.json"), *matrices = test_data("golden/spectra/pairs.safetensors");
@@ -218,6 +310,7 @@ static void test_subspaces_match_the_golden(void **state)
         check_angles(&p, SIDE_LEFT, json_object_get(pair, "angles8_left"));
         check_angles(&p, SIDE_RIGHT, json_object_get(pair, "angles8_right"));
         check_change(&p, pair);
+        check_report(&p, pair);
         check_intruders(&p, pair);
         close_pair(&p);
     }
@@ -375,6 +468,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_subspaces_match_the_golden, open_device),
+        cmocka_unit_test(test_report_of_made_changes),
         cmocka_unit_test(test_angles_keep_their_digits),
         cmocka_unit_test(test_distances_of_small_angles),
         cmocka_unit_test(test_chance_is_what_random_spaces_have),
