@@ -94,6 +94,7 @@ typedef struct Sums {
     int64_t zero, zero_cast;     /* zeros in the difference; those that the cast would give */
     double energy, energy_cast;  /* of the difference, likewise */
     double noise, base2;
+    bool masters;                /* some values are not rounded, so that zeros say nothing */
 } Sums;
 
 static void cast_run(float *to, const float *from, DType dtype, int64_t n, void *narrow)
@@ -307,6 +308,7 @@ static Status sample_matrix(const DeltaPair *pair, const ParamEntry *entry, stru
     w.room = room;
     w.cast_to = w.tuned.stored;
     TRY(walk_run(&w, false, 0, total < MATRIX_RUN ? total : MATRIX_RUN, NULL, &one));
+    s->masters = s->masters || w.tuned.dtype != w.tuned.stored;
     s->zero += one.zero;
     s->zero_cast += one.zero_cast;
     s->energy += one.energy;
@@ -329,7 +331,7 @@ static Status settle_cast(DeltaPair *pair)
     for (size_t i = 0; i < list.count; i++)
         if (list.entry[i].row->analysed)
             TRY_GOTO(sample_matrix(pair, &list.entry[i], room, &s), st, done);
-    pair->casts = s.zero_cast > s.zero && s.energy_cast < s.energy;
+    pair->casts = s.energy_cast < s.energy && (s.zero_cast > s.zero || s.masters);
 done:
     mem_free(room);
     params_release(&list);

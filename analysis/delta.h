@@ -3,8 +3,8 @@
  * Matrices are matched by their exact names, and differences are taken in F64 of F32 masters where there are any, else of the stored values.
  * - Base cast. A base that is stored in another type than its tunes (Llama 2: F16, its tunes BF16) was cast before training, or was not. If it was, its
  *   rounding would look like a change of high rank without the same cast; if it was not, with it. DELTA_CAST_AUTO decides once for a checkpoint: it
- *   casts where that makes more entries exactly equal, and the difference smaller. (More are equal by chance too, where a change is below a unit in the
- *   last place; but energy goes up by that of the base's rounding where the cast is wrong, and down by it where it is right.)
+ *   casts where that makes the difference smaller and, without masters, more entries exactly equal. (More are equal by chance too, where a change is below
+ *   a unit in the last place; but energy goes up by that of the base's rounding where the cast is wrong, and down by it where it is right.)
  * - Noise: the energy of the rounding that the stored types left in the difference (analysis/rounding.h). It is the tuned side's; and the base's too,
  *   where the base has masters, is not cast and the tuned side has none: whether training began at the masters or at the stored values is then not known.
  * - An adapter's change is s B A exactly, from its factors: no rounding, and a rank of at most r. */

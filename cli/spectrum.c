@@ -40,8 +40,8 @@ static const Option spectrum_options[] = {
      .help = "gram: eigenvalues of the Gram matrix, exact to 1e-11 of the largest square; svd: several times slower, small values too; auto: gram, and an "
              "adapter's values from its factors (default auto)"},
     {.name = "base-cast", .kind = OPTION_CHOICE, .offset = offsetof(SpectrumLine, cast), .choices = cast_choices,
-     .help = "what the base was cast to before training; auto: to the type a tuned checkpoint is stored in where that makes more entries exactly equal and "
-             "the change smaller (default auto)"},
+     .help = "what the base was cast to before training; auto: to the type a tuned checkpoint is stored in where that makes the change smaller and more "
+             "entries exactly equal (default auto)"},
     {.name = "stored", .kind = OPTION_CHOICE, .offset = offsetof(SpectrumLine, stored), .choices = stored_choices,
      .help = "rounded: weights lost bits when they were saved, and what these may look like is told from the change; exact: they were trained in the "
              "type they are stored in (default rounded)"},
