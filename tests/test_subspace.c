@@ -1,10 +1,9 @@
 /* Spaces of singular vectors: what golden pairs of matrices have, angles that are known, and what chance gives. */
-#include "tests/check.h"
+#include "tests/matrix_file.h"
 
 #include "analysis/subspace_report.h"
 #include "core/json.h"
 #include "core/mem.h"
-#include "model/safetensors.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,14 +25,6 @@ static int close_device(void **state)
     return 0;
 }
 
-static double *numbers(int64_t n)
-{
-    double *x = mem_take((size_t)n, sizeof *x);
-
-    assert_non_null(x);
-    return x;
-}
-
 /* ---- the golden pairs ----------------------------------------------------------------------------------------------------- */
 
 /* base, tuned and their difference, taken apart; and the base's vectors by the others'. */
@@ -43,30 +34,22 @@ typedef struct Pair {
     double *by_tuned[2], *by_change[2]; /* of each side [q, q] */
 } Pair;
 
-static double *read_matrix(const StFile *file, const char *pair, const char *part, int64_t m, int64_t n)
+static double *read_part(const StFile *file, const char *pair, const char *part, int64_t m, int64_t n)
 {
-    double *to = numbers(m * n);
-    float *value = mem_take((size_t)(m * n), sizeof *value);
+    int64_t rows, cols;
     char name[64];
 
-    assert_non_null(value);
     snprintf(name, sizeof name, "%s.%s", pair, part);
-    for (size_t i = 0; i < file->n_tensor; i++)
-        if (str_is(file->tensor[i].name, name)) {
-            assert_int_equal(file->tensor[i].count, m * n);
-            CHECK_OK(st_read(file, &file->tensor[i], 0, value, (size_t)(m * n) * sizeof *value));
-        }
-    for (int64_t i = 0; i < m * n; i++)
-        to[i] = (double)value[i];
-    mem_free(value);
-    return to;
+    double *value = matrix_of_file(file, name, &rows, &cols);
+    assert_true(rows == m && cols == n);
+    return value;
 }
 
 static void open_pair(Pair *p, const StFile *file, const char *name, int64_t m, int64_t n)
 {
-    p->value[0] = read_matrix(file, name, "base", m, n);
-    p->value[1] = read_matrix(file, name, "tuned", m, n);
-    p->value[2] = numbers(m * n);
+    p->value[0] = read_part(file, name, "base", m, n);
+    p->value[1] = read_part(file, name, "tuned", m, n);
+    p->value[2] = matrix_numbers(m * n);
     for (int64_t i = 0; i < m * n; i++)
         p->value[2][i] = p->value[1][i] - p->value[0][i];
     CHECK_OK(svd_open(&p->base, dev, p->value[0], m, n));
@@ -76,8 +59,8 @@ static void open_pair(Pair *p, const StFile *file, const char *name, int64_t m, 
         const int64_t q = p->base.q;
         const Space base = svd_space(&p->base, (Side)side, 0, q);
 
-        p->by_tuned[side] = numbers(q * q);
-        p->by_change[side] = numbers(q * q);
+        p->by_tuned[side] = matrix_numbers(q * q);
+        p->by_change[side] = matrix_numbers(q * q);
         CHECK_OK(subspace_cosines(dev, p->by_tuned[side], base, svd_space(&p->tuned, (Side)side, 0, q)));
         CHECK_OK(subspace_cosines(dev, p->by_change[side], base, svd_space(&p->change, (Side)side, 0, q)));
     }
@@ -232,7 +215,7 @@ static void check_report(const Pair *p, const json_t *pair)
         {"geodesic", "geodesic"}, {"chordal", "chordal"}, {"projection", "projection_2norm"}, {"binet_cauchy", "binet_cauchy"}};
     const json_t *alignment = json_array_get(json_object_get(pair, "alignment"), 0), *angles = json_object_get(pair, "angles8_left"), *want;
     const int64_t m = p->base.m, n = p->base.n;
-    double *change = numbers(m * n);
+    double *change = matrix_numbers(m * n);
     SubspaceRows eight = {0}, ten = {0};
     const char *epsilon;
 
@@ -331,7 +314,7 @@ typedef struct Vectors {
 static Vectors send(Side side, const double *v, int64_t n, int64_t dim)
 {
     const int64_t rows = side == SIDE_LEFT ? dim : n, cols = side == SIDE_LEFT ? n : dim;
-    double *turned = numbers(n * dim);
+    double *turned = matrix_numbers(n * dim);
     Vectors out;
 
     for (int64_t i = 0; i < rows; i++)
@@ -394,7 +377,7 @@ static void test_distances_of_small_angles(void **state)
 /* An orthonormal basis of a random space: the left vectors of Gaussian noise. */
 static void random_space(Svd *svd, TestRandom *random, int64_t m, int64_t n)
 {
-    double *value = numbers(m * n);
+    double *value = matrix_numbers(m * n);
 
     for (int64_t i = 0; i < m * n; i++)
         value[i] = test_normal(random);
