@@ -12,13 +12,13 @@ export LETHE_TEST_DEVICE=cudasim LETHE_TEST_REDUCED=1 CMOCKA_MESSAGE_OUTPUT=STDO
 
 # The tests that run a file's kernels, the likeliest first. What kernels share is tried by all.
 tests_of() {
-    local attention="test_ops_cached test_ops_attn test_ops_attn_grad" rows="test_ops_block test_ops_grad test_ops_dropout"
+    local attention="test_ops_cached test_ops_attn test_ops_attn_grad" rows="test_ops_block test_ops_grad test_ops_place test_ops_eltwise test_ops_dropout"
     local choice="test_ops_loss test_ops_sample test_ops_optim"
     case ${1##*/} in
     attn_grad*) echo test_ops_attn_grad ;;
     attn* | kv_write*) echo "$attention" ;;
     gemm* | blas*) echo "test_gemm" ;;
-    linalg* | solver*) echo "test_ops_linalg" ;;
+    linalg* | solver* | matrix*) echo "test_ops_linalg test_ops_linalg_promises" ;;
     xent* | loss* | logprob* | argmax* | sample* | optim* | softmax*) echo "$choice" ;;
     embed* | gather* | norm* | rope* | swiglu* | eltwise* | dropout* | bias* | sumsq* | rows* | quad*) echo "$rows" ;;
     *) echo "$rows $choice $attention test_gemm test_ops_linalg" ;;
@@ -67,7 +67,7 @@ seq 0 $((jobs - 1)) | xargs -P "$jobs" -I '{}' bash -c 'work_through {}' || exit
 
 # Equivalents are named by file, kind and mutated line, with the reason why nothing can tell them apart.
 cat "$work"/result* | awk -F '\t' '
-    FILENAME != "-" { if ($0 !~ /^#/) { known[$1 FS $2 FS $3] = 1 } next }
+    FILENAME != "-" { sub(/^ +/, "", $3); if ($0 !~ /^#/) known[$1 FS $2 FS $3] = 1; next }
     { n++; name = $2 FS $4 FS $5 }
     $1 == "survived" && !(name in known) { print "survived: " $2 ":" $3 " (" $4 "): " $5; bad++; next }
     $1 != "survived" && (name in known) { print "no equivalent, " $1 " caught it: " $2 ":" $3 ": " $5; bad++ }
