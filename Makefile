@@ -138,7 +138,7 @@ $(B)/%.o: %.S
 else
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS) $(GENCODE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	$(NVCC) $(NVCCFLAGS) $(GENCODE) -Xptxas -v -MMD -MP -MF $(@:.o=.d) -c -o $@ $< 2>$@.txt || { cat $@.txt >&2; exit 1; }
 endif
 
 # device.c lists the backends of the build, so it is compiled anew when CUDA comes or goes.
@@ -189,7 +189,7 @@ test: deps
 check: layers headers sizes asan race canary sim-asan sim-race
 
 cuda-report: $(B)/liblethe.a
-	@tools/cuda_report.sh '$(NVCC)' $(CUDA_KERNELS:%.cu=$(B)/%.cu.o)
+	@tools/cuda_report.sh $(CUDA_KERNELS:%.cu=$(B)/%.cu.o.txt)
 
 layers:
 	@tests/check_layers.sh --self-test

@@ -1,24 +1,20 @@
 #!/bin/bash
-# tools/cuda_report.sh NVCC OBJECT...: registers, shared memory and spilled bytes of every kernel, per architecture, as the compiler placed them.
-# A local array that did not fit into registers counts as spilled too: both are STACK. Dynamic shared memory is asked for at the launch and not here.
+# tools/cuda_report.sh LOG...: registers, shared memory and spilled bytes of every kernel, per architecture, from what ptxas said when it was compiled.
+# Dynamic shared memory is asked for at the launch and not here. A local array that did not fit into registers counts as stack.
 set -eu
-nvcc=$1
-shift
-if [ -z "$nvcc" ]; then
-    echo "cuda-report: no nvcc (CUDA_HOME, /usr/local/cuda, PATH)" >&2
+if [ $# -eq 0 ] || ! cat "$@" >/dev/null 2>&1; then
+    echo "cuda-report: no kernels were compiled (no nvcc in CUDA_HOME, /usr/local/cuda or PATH)" >&2
     exit 1
 fi
-tools=$(dirname "$nvcc")
-printf '%-7s %9s %9s %9s  %s\n' target registers shared spilled kernel
-for object in "$@"; do
-    "$tools/cuobjdump" --dump-resource-usage "$object" 2>/dev/null
-done | awk '
-    /^arch = / { arch = $3 }
-    /^ *Function / { name = $2; sub(/:$/, "", name) }
-    /REG:/ {
+printf '%-7s %9s %7s %7s %7s  %s\n' target registers shared spilled stack kernel
+cat "$@" | awk '
+    /Compiling entry function/ { split($0, part, "\047"); name = part[2]; target = part[4] }
+    /bytes stack frame/ { stack = $1; spilled = $5 }
+    /Used [0-9]+ registers/ {
+        shared = 0
         for (i = 1; i <= NF; i++) {
-            split($i, part, ":")
-            value[part[1]] = part[2]
+            if ($i == "Used") registers = $(i + 1)
+            if ($i ~ /^smem/) shared = $(i - 2)
         }
-        printf "%-7s %9d %9d %9d  %s\n", arch, value["REG"], value["SHARED"], value["STACK"] + value["LOCAL"], name
-    }' | c++filt | sort -k5 -k1
+        printf "%-7s %9d %7d %7d %7d  %s\n", target, registers, shared, spilled, stack, name
+    }' | c++filt | sort -k6 -k1
