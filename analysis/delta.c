@@ -270,6 +270,33 @@ Status delta_read(const DeltaPair *pair, const ParamEntry *entry, double *value,
     return st;
 }
 
+static Status copy_base(const Walk *w, DeltaCast cast, double *value)
+{
+    const int64_t total = w->base.rows * w->base.cols;
+    struct Room *r = w->room;
+
+    for (int64_t from = 0, n; from < total; from += n) {
+        n = total - from < MATRIX_RUN ? total - from : MATRIX_RUN;
+        TRY(matrix_read(r->base, &w->base, from, n, r->raw));
+        if (cast != DELTA_CAST_NONE)
+            cast_run(r->base, r->base, cast == DELTA_CAST_BF16 ? LT_BF16 : LT_F16, n, r->raw);
+        for (int64_t i = 0; i < n; i++)
+            value[from + i] = (double)r->base[i];
+    }
+    return LT_OK;
+}
+
+Status delta_read_base(const DeltaPair *pair, const ParamEntry *entry, DeltaCast cast, double *value)
+{
+    Walk w;
+
+    TRY(find_places(&w, pair, entry));
+    TRY(MEM_NEW(w.room, 1));
+    const Status st = copy_base(&w, cast, value);
+    mem_free(w.room);
+    return st;
+}
+
 Status delta_identity(const DeltaPair *pair, const ParamEntry *entry, FileHashMode mode, StrBuf *out)
 {
     const DeltaSettings *s = &pair->settings;

@@ -56,6 +56,9 @@ const char *delta_cast_name(DeltaCast cast);
 /* value: rows x cols of the entry, F64; not touched, and may be NULL, for a product. LT_E_INPUT for NaN and infinity. */
 Status delta_read(const DeltaPair *pair, const ParamEntry *entry, double *value, DeltaFacts *facts);
 
+/* The base's matrix, cast as delta_read said. */
+Status delta_read_base(const DeltaPair *pair, const ParamEntry *entry, DeltaCast cast, double *value);
+
 /* Everything that a result of delta_read depends on, as text: contents and settings, no names of files. */
 Status delta_identity(const DeltaPair *pair, const ParamEntry *entry, FileHashMode mode, StrBuf *out);
 

@@ -149,18 +149,26 @@ done:
     return st;
 }
 
-/* A rank that no matrix of the shape can have: the factors save nothing. */
-static Status thick_product(Device *dev, double *sigma, const ParamEntry *a)
+void matrix_product(double *product, const ParamEntry *a)
 {
     const int64_t k = a->rows, n = a->cols, m = a[1].rows;
     const float *fa = a->value.data, *fb = a[1].value.data;
-    double *product;
 
-    TRY(MEM_NEW(product, (size_t)(m * n)));
+    memset(product, 0, (size_t)(m * n) * sizeof *product);
     for (int64_t i = 0; i < m; i++)
         for (int64_t l = 0; l < k; l++)
             for (int64_t j = 0; j < n; j++)
                 product[i * n + j] += a->scale * (double)fb[i * k + l] * (double)fa[l * n + j];
+}
+
+/* A rank that no matrix of the shape can have: the factors save nothing. */
+static Status thick_product(Device *dev, double *sigma, const ParamEntry *a)
+{
+    const int64_t n = a->cols, m = a[1].rows;
+    double *product;
+
+    TRY(MEM_NEW(product, (size_t)(m * n)));
+    matrix_product(product, a);
     const Status st = matrix_values(dev, sigma, product, m, n, VALUES_SVD);
     mem_free(product);
     return st;

@@ -15,6 +15,9 @@ Status matrix_values(Device *dev, double *sigma, double *value, int64_t m, int64
  * power iterations, whose product is as near to the matrix as makes no difference to its energy; else all are, exactly. */
 Status matrix_top(Device *dev, double *u, double *sigma, double *vt, double *value, int64_t m, int64_t n, int64_t k);
 
+/* product[m,n], host memory, = scale B A, multiplied out in F64. */
+void matrix_product(double *product, const ParamEntry *a);
+
 /* Of scale B A, for the A of the list (B is behind it) in host memory, F32: by QR of both factors and the values of the small core between them, so that
  * at most `rank` of the min(m, n) values are not zero, and none has seen the rounding of the product. */
 Status matrix_product_values(Device *dev, double *sigma, const ParamEntry *a);

@@ -137,7 +137,7 @@ static Status open_session(Session *s)
     TRY(run_select(&s->entry, &s->n_entry, &s->list, o->modules));
     TRY(path_join(&s->shared.log_folder, o->out, "log"));
     TRY(path_join(&s->shared.claim_folder, o->out, "claims"));
-    map_init(&records->index);
+    run_records_init(records);
     if (!o->fresh)
         TRY(run_records_refresh(records, s->shared.log_folder.data, NULL));
     if (records->damaged > 0)

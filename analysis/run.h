@@ -25,6 +25,7 @@ typedef struct SpectraOptions {
     const char *modules; /* a regular expression, found anywhere in a tensor's name; NULL: the matrices of the blocks, the embedding and the head */
     DeltaSettings delta;
     ValueMethod method;
+    int64_t vectors;     /* rows of subspaces.tsv for spaces of up to so many; 0: none. Of changes only */
     bool fresh, json;
     FileHashMode hash;
     const char *command_line;

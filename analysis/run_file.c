@@ -48,9 +48,9 @@ static Status put_settings(json_t *root, const SpectraOptions *o)
     json_t *tau = json_array();
 
     TRY(json_put(root, "settings",
-                 json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:b}", "out", o->out, "of", o->delta.of == DELTA_OF_WEIGHTS ? "weights" : "delta", "method",
-                           method[o->method], "base_cast", cast[o->delta.cast], "stored", o->delta.exact ? "exact" : "rounded", "thresholds", tau, "fresh",
-                           o->fresh)));
+                 json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:b}", "out", o->out, "of", o->delta.of == DELTA_OF_WEIGHTS ? "weights" : "delta",
+                           "method", method[o->method], "vectors", (json_int_t)o->vectors, "base_cast", cast[o->delta.cast], "stored",
+                           o->delta.exact ? "exact" : "rounded", "thresholds", tau, "fresh", o->fresh)));
     for (int i = 0; i < o->n_threshold; i++)
         TRY(json_push(tau, json_real(o->threshold[i])));
     return json_put(json_object_get(root, "settings"), "modules", o->modules != NULL ? json_string(o->modules) : json_null());

@@ -147,6 +147,41 @@ static Status make_spectra(Tsv *out, const RunResult *r)
     return LT_OK;
 }
 
+/* ---- subspaces ------------------------------------------------------------------------------------------------------------ */
+
+static Status add_subspace(Tsv *t, const char *label, const char *name, const SubspaceRow *row)
+{
+    TRY(tsv_row(t));
+    const size_t at = t->n_row - 1;
+    TRY(tsv_set(t, at, "label", str_of(label)));
+    TRY(tsv_set(t, at, "name", str_of(name)));
+    TRY(tsv_set(t, at, "quantity", str_of(row->quantity)));
+    TRY(tsv_set(t, at, "side", str_of(row->side)));
+    if (row->k > 0)
+        TRY(tsv_set_int(t, at, "k", row->k));
+    if (row->index > 0)
+        TRY(tsv_set_int(t, at, "index", row->index));
+    TRY(tsv_set_double(t, at, "epsilon", row->epsilon));
+    TRY(tsv_set_double(t, at, "value", row->value));
+    return tsv_set_double(t, at, "chance", row->chance);
+}
+
+static Status make_subspaces(Tsv *out, const RunResult *r)
+{
+    static const char *const columns[] = {"label", "name", "quantity", "side", "k", "index", "epsilon", "value", "chance"};
+
+    TRY(tsv_init(out, columns, sizeof columns / sizeof *columns));
+    for (size_t i = 0; i < r->n_matrix; i++) {
+        const SubspaceRows *rows = &run_records_find(r->records, r->matrix[i].key.text)->subspaces;
+
+        for (size_t k = 0; k < rows->count; k++)
+            TRY(add_subspace(out, r->name->label, r->matrix[i].name, &rows->row[k]));
+    }
+    return LT_OK;
+}
+
+/* ---- all values ----------------------------------------------------------------------------------------------------------- */
+
 static Status write_values(const char *path, const RunResult *r)
 {
     StWrite *tensor;
@@ -165,7 +200,7 @@ static Status write_values(const char *path, const RunResult *r)
 /* ---- all of it ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct Places {
-    StrBuf folder, values, spectra, ranks;
+    StrBuf folder, values, spectra, subspaces, ranks;
 } Places;
 
 static Status places_find(Places *p, const RunResult *r)
@@ -175,52 +210,90 @@ static Status places_find(Places *p, const RunResult *r)
     strbuf_init(&p->folder);
     strbuf_init(&p->values);
     strbuf_init(&p->spectra);
+    strbuf_init(&p->subspaces);
     strbuf_init(&p->ranks);
     snprintf(name, sizeof name, "%s.safetensors", r->name->folder);
     TRY(path_join(&p->folder, r->options->out, "spectra"));
     TRY(path_join(&p->values, p->folder.data, name));
     TRY(path_join(&p->spectra, r->options->out, "spectra.tsv"));
+    TRY(path_join(&p->subspaces, r->options->out, "subspaces.tsv"));
     return path_join(&p->ranks, r->options->out, "ranks.tsv");
 }
 
 static void places_release(Places *p)
 {
     strbuf_release(&p->ranks);
+    strbuf_release(&p->subspaces);
     strbuf_release(&p->spectra);
     strbuf_release(&p->values);
     strbuf_release(&p->folder);
 }
 
-Status run_published(const RunResult *r, const Tsv *ranks, bool *done)
+/* Whether the table at `path` has the label's rows as they are in `fresh`. */
+static Status is_current(const char *path, const Tsv *fresh, const RunResult *r, bool *current)
 {
     Tsv old = {0};
+
+    *current = file_exists(path);
+    if (!*current)
+        return LT_OK;
+    TRY(tsv_read(&old, path));
+    *current = has_rows(&old, fresh, r->name->label);
+    tsv_release(&old);
+    return LT_OK;
+}
+
+/* ranks.tsv is written last and stands for the rest, but for the subspaces, which it does not tell of. */
+static Status all_current(const Places *p, const RunResult *r, const Tsv *ranks, bool *done)
+{
+    Tsv subspaces = {0};
+    Status st;
+
+    *done = file_exists(p->values.data) && file_exists(p->spectra.data);
+    if (*done)
+        TRY(is_current(p->ranks.data, ranks, r, done));
+    if (!*done || r->options->vectors == 0)
+        return LT_OK;
+    st = make_subspaces(&subspaces, r);
+    if (st == LT_OK)
+        st = is_current(p->subspaces.data, &subspaces, r, done);
+    tsv_release(&subspaces);
+    return st;
+}
+
+Status run_published(const RunResult *r, const Tsv *ranks, bool *done)
+{
     Places p;
 
+    *done = false;
     Status st = places_find(&p, r);
-    *done = st == LT_OK && file_exists(p.values.data) && file_exists(p.spectra.data) && file_exists(p.ranks.data);
-    if (*done) {
-        st = tsv_read(&old, p.ranks.data);
-        *done = st == LT_OK && has_rows(&old, ranks, r->name->label);
-        tsv_release(&old);
-    }
+    if (st == LT_OK)
+        st = all_current(&p, r, ranks, done);
     places_release(&p);
+    return st;
+}
+
+static Status update_from(const char *path, Status (*make)(Tsv *out, const RunResult *r), const RunResult *r)
+{
+    Tsv fresh = {0};
+
+    Status st = make(&fresh, r);
+    if (st == LT_OK)
+        st = update_table(path, &fresh, r->name->label);
+    tsv_release(&fresh);
     return st;
 }
 
 static Status publish_locked(const FolderLock *lock, const Places *p, const RunResult *r, const Tsv *ranks)
 {
-    Tsv spectra = {0};
-    Status st;
-
     TRY(folder_sweep(lock, r->options->out));
     TRY(dir_make(p->folder.data));
     TRY(folder_sweep(lock, p->folder.data));
     TRY(write_values(p->values.data, r));
-    st = make_spectra(&spectra, r);
-    if (st == LT_OK)
-        st = update_table(p->spectra.data, &spectra, r->name->label);
-    tsv_release(&spectra);
-    return st == LT_OK ? update_table(p->ranks.data, ranks, r->name->label) : st;
+    TRY(update_from(p->spectra.data, make_spectra, r));
+    if (r->options->vectors > 0)
+        TRY(update_from(p->subspaces.data, make_subspaces, r));
+    return update_table(p->ranks.data, ranks, r->name->label);
 }
 
 Status run_publish(const RunResult *r, const Tsv *ranks)

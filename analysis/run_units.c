@@ -92,6 +92,8 @@ static Status make_key(RunMatrix *m, const RunShared *s, const DeltaPair *pair)
     strbuf_init(&text);
     strbuf_addf(&text, "lethe spectrum key\nnumerics %d\ndevice %s\nmethod %s\nname %s\n", SPECTRUM_NUMERICS, device_class(s->dev),
                 product ? "product" : s->options->method == VALUES_SVD ? "svd" : "gram", m->name);
+    if (s->options->vectors > 0)
+        strbuf_addf(&text, "vectors %lld\n", (long long)s->options->vectors);
     TRY_GOTO(delta_identity(pair, m->entry, s->options->hash, &text), st, done);
     TRY_GOTO(strbuf_status(&text), st, done);
     TRY_GOTO(sha256_of(text.data, text.len, &digest), st, done);
@@ -191,6 +193,7 @@ static void drop_room(Loop *l)
 {
     for (int i = 0; i < 2; i++) {
         claim_drop(&l->slot[i].claim);
+        subspace_rows_release(&l->slot[i].record.subspaces);
         mem_free(l->slot[i].record.sigma);
         mem_free(l->slot[i].value);
     }
@@ -231,6 +234,32 @@ static Status next_unit(Loop *l, Slot *slot)
 
 static Status read_slot(const Loop *l, Slot *slot) { return delta_read(l->pair, slot->matrix->entry, slot->value, &slot->record.facts); }
 
+/* How the change and the tuned matrix lie to the base. Of its own copies: the values have destroyed theirs. */
+static Status compare_spaces(const Loop *l, Slot *slot)
+{
+    const RunRecord *r = &slot->record;
+    const ParamEntry *a = delta_factors(l->pair, slot->matrix->entry);
+    const int64_t total = r->m * r->n;
+    double *base, *change;
+    DeltaFacts facts;
+    Status st;
+
+    subspace_rows_release(&slot->record.subspaces);
+    if (l->s->options->vectors == 0 || !(r->sigma[0] > 0))
+        return LT_OK;
+    TRY(MEM_NEW(base, (size_t)(2 * total)));
+    change = base + total;
+    if (a != NULL)
+        matrix_product(change, a);
+    else
+        TRY_GOTO(delta_read(l->pair, slot->matrix->entry, change, &facts), st, done);
+    TRY_GOTO(delta_read_base(l->pair, slot->matrix->entry, r->facts.cast, base), st, done);
+    st = subspace_report(&slot->record.subspaces, l->s->dev, base, change, r->m, r->n, l->s->options->vectors);
+done:
+    mem_free(base);
+    return st;
+}
+
 static Status decompose_slot(const Loop *l, Slot *slot)
 {
     const ParamEntry *a = delta_factors(l->pair, slot->matrix->entry);
@@ -241,6 +270,8 @@ static Status decompose_slot(const Loop *l, Slot *slot)
         st = matrix_product_values(l->s->dev, r->sigma, a);
     else
         st = matrix_values(l->s->dev, r->sigma, slot->value, r->m, r->n, l->s->options->method);
+    if (st == LT_OK)
+        st = compare_spaces(l, slot);
     return st == LT_OK ? st : status_wrap(st, "%s: '%s'", l->pair->tuned.variant.place.given, slot->matrix->name);
 }
 

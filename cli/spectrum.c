@@ -17,6 +17,7 @@ typedef struct SpectrumLine {
     CommonOptions common;
     const char *out, *thresholds, *modules, *manifest;
     int of, method, cast, stored;
+    int64_t vectors;
     bool fresh, rehash;
 } SpectrumLine;
 
@@ -25,6 +26,9 @@ static const Option spectrum_options[] = {
      .help = "the change from BASE, or the tuned weights themselves (default delta)"},
     {.name = "modules", .kind = OPTION_TEXT, .value = "REGEX", .offset = offsetof(SpectrumLine, modules),
      .help = "matrices whose tensor's name the expression is found in (default: all of the blocks, the embedding and the head)"},
+    {.name = "vectors", .kind = OPTION_INT, .value = "K", .offset = offsetof(SpectrumLine, vectors), .min = 1, .max = INT32_MAX,
+     .help = "also how the change and the tuned matrix lie to BASE: subspaces.tsv with overlaps, principal angles, intruder dimensions and alignment, for "
+             "spaces of up to K singular vectors, chance beside each; three full decompositions a matrix (default: none)"},
     {.name = "thresholds", .kind = OPTION_TEXT, .value = "LIST", .offset = offsetof(SpectrumLine, thresholds),
      .help = "shares of the energy to give ranks for and to look for trusted_to among (default .5,.8,.9,.95,.99)"},
 
@@ -106,6 +110,7 @@ static Status spectrum_verb_run(void *options, const char *const *argument, size
         .modules = line->modules,
         .delta = {.of = (DeltaOf)line->of, .cast = (DeltaCast)line->cast, .exact = line->stored == 1},
         .method = (ValueMethod)line->method,
+        .vectors = line->vectors,
         .fresh = line->fresh,
         .json = line->common.json,
         .hash = line->rehash ? FILEHASH_AGAIN : FILEHASH_CACHED,
@@ -113,6 +118,8 @@ static Status spectrum_verb_run(void *options, const char *const *argument, size
     };
     Status st;
 
+    if (to.vectors > 0 && to.delta.of != DELTA_OF_DELTA)
+        return FAIL(LT_E_USAGE, "option '--vectors': spaces of a change are compared with its base; expected without '--of weights'");
     TRY_GOTO(read_thresholds(&to, line->thresholds), st, done);
     TRY_GOTO(names_make(&name, argument + 1, n, line->manifest), st, done);
     TRY_GOTO(read_names(&tuned, name, argument + 1, n), st, done);

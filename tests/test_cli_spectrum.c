@@ -4,10 +4,9 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/tsv.h"
-#include "tests/adapters.h"
 #include "tests/made_factors.h"
+#include "tests/made_tunes.h"
 #include "tests/ref_model.h"
-#include "tests/saved.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -177,50 +176,16 @@ static void gather(StrBuf *all, const char *out, bool label_b)
 
 static bool same_text(const StrBuf *a, const StrBuf *b) { return str_equal(strbuf_str(a), strbuf_str(b)); }
 
-/* A base and tunes "a" and "b" of it, in one folder. */
-typedef struct Made {
-    const char *base;
-    char a[1024], b[1024];
-    Model *model;
-    SavedTensors tensors;
-} Made;
-
-static void write_tuned(Made *made, char *path, const char *name, double size)
-{
-    TestRandom random = {99};
-
-    for (size_t i = 0; size > 0 && i < made->tensors.count; i++) {
-        StWrite *t = &made->tensors.item[i];
-        float *x = (float *)(uintptr_t)t->data;
-
-        for (int64_t k = 0; k < t->shape[0] * (t->rank == 2 ? t->shape[1] : 1); k++)
-            x[k] += (float)(size * test_normal(&random));
-    }
-    snprintf(path, 1024, "%s/%s", made->base, name);
-    CHECK_OK(model_save(made->model, path));
-    saved_write(&made->tensors, path, "model.safetensors");
-}
-
-static void make(Made *made)
-{
-    const ModelConfig cfg = ref_model_config();
-
-    made->base = saved_model(dev, &cfg, LT_F32, 3, &made->model);
-    saved_collect(&made->tensors, made->model);
-    write_tuned(made, made->a, "a", 0.01);
-    write_tuned(made, made->b, "b", 0.02);
-}
-
 static void test_spectrum_again_does_nothing_else(void **state)
 {
     const char *out = test_folder();
     ProgramRun first, again;
     StrBuf before, after;
     FileId a, b;
-    Made made;
+    MadeTunes made;
 
     (void)state;
-    make(&made);
+    made_tunes(&made, dev);
     run_well(&first, ARGUMENTS("spectrum", made.base, made.a, made.b, "--out", out));
     gather(&before, out, true);
     CHECK_OK(file_id(path_in(out, "ranks.tsv"), &a));
@@ -253,10 +218,10 @@ static void test_spectrum_marks_what_rounding_does_not_allow(void **state)
     const char *out = test_folder();
     ProgramRun run;
     json_t *root;
-    Made made;
+    MadeTunes made;
 
     (void)state;
-    make(&made);
+    made_tunes(&made, dev);
     for (size_t i = 0; i < made.tensors.count; i++) /* a is b with its low bits gone, and so is the change */
         for (int64_t k = 0; k < made.tensors.item[i].shape[0] * (made.tensors.item[i].rank == 2 ? made.tensors.item[i].shape[1] : 1); k++) {
             uint32_t *bits = (uint32_t *)(uintptr_t)made.tensors.item[i].data + k;
@@ -311,13 +276,13 @@ static void test_spectrum_refuses_in_one_clear_line(void **state)
     char bad[1024], adapter[1024];
     Model *model;
     ProgramRun run;
-    Made made;
+    MadeTunes made;
 
     (void)state;
-    make(&made);
+    made_tunes(&made, dev);
     float *x = (float *)(uintptr_t)saved_item(&made.tensors, "model.layers.0.mlp.down_proj.weight")->data, kept = x[0];
     x[0] = NAN;
-    write_tuned(&made, bad, "bad", 0);
+    made_tunes_write(&made, bad, "bad", 0);
     x[0] = kept;
     wide.hidden_size *= 2;
     const char *other = saved_model(dev, &wide, LT_F32, 3, &model);
@@ -355,7 +320,7 @@ static void test_spectrum_refuses_in_one_clear_line(void **state)
 
 /* ---- three at once -------------------------------------------------------------------------------------------------------- */
 
-static pid_t start(const Made *made, const char *out)
+static pid_t start(const MadeTunes *made, const char *out)
 {
     const char *binary = getenv("LETHE_BINARY");
     const char *const *argument = ARGUMENTS("lethe", "spectrum", made->base, made->a, made->b, "--out", out, "--threads", "1", "--quiet");
@@ -380,10 +345,10 @@ static void test_spectrum_shares_its_work_and_survives_a_kill(void **state)
     StrBuf want, got;
     ProgramRun run;
     int outcome;
-    Made made;
+    MadeTunes made;
 
     (void)state;
-    make(&made);
+    made_tunes(&made, dev);
     run_well(&run, ARGUMENTS("spectrum", made.base, made.a, made.b, "--out", calm));
     program_release(&run);
     gather(&want, calm, true);

@@ -235,11 +235,13 @@ static void test_records_read_back_and_must_agree(void **state)
 {
     const char *folder = test_folder();
     double sigma[3] = {1.0 / 3, 0x1p-1000, 0};
-    const RunRecord r = {.m = 3, .n = 5, .facts = {LT_BF16, LT_F16, DELTA_CAST_BF16, 0.1, 1e-300, 2.0 / 3}, .sigma = sigma};
-    RunRecords records = {0};
+    SubspaceRow row[2] = {{"angle", "left", 4, 2, NAN, 1.0 / 7, 0.5}, {"intruders", "left", 10, 0, 0.5, 3, NAN}};
+    const RunRecord r = {.m = 3, .n = 5, .facts = {LT_BF16, LT_F16, DELTA_CAST_BF16, 0.1, 1e-300, 2.0 / 3}, .sigma = sigma,
+                         .subspaces = {.row = row, .count = 2}};
+    RunRecords records;
 
     (void)state;
-    map_init(&records.index);
+    run_records_init(&records);
     CHECK_OK(run_records_refresh(&records, "nowhere", NULL));
     assert_null(run_records_find(&records, KEY));
     log_record(folder, &r);
@@ -254,7 +256,18 @@ static void test_records_read_back_and_must_agree(void **state)
     assert_memory_equal(&got->facts.base_fro, &r.facts.base_fro, sizeof(double));
     assert_true(got->m == 3 && got->n == 5 && got->facts.dtype == LT_BF16 && got->facts.base_dtype == LT_F16 && got->facts.cast == DELTA_CAST_BF16);
 
-    sigma[0] = nextafter(sigma[0], 1);
+    assert_int_equal(got->subspaces.count, 2);
+    for (int i = 0; i < 2; i++) {
+        const SubspaceRow *found = &got->subspaces.row[i];
+
+        assert_string_equal(found->quantity, row[i].quantity);
+        assert_string_equal(found->side, row[i].side);
+        assert_true(found->k == row[i].k && found->index == row[i].index && isnan(found->epsilon) == isnan(row[i].epsilon) &&
+                    isnan(found->chance) == isnan(row[i].chance));
+        assert_memory_equal(&found->value, &row[i].value, sizeof(double));
+    }
+
+    row[0].value = nextafter(row[0].value, 1);
     log_record(folder, &r);
     CHECK_FAILS(run_records_refresh(&records, folder, NULL), LT_E_FAIL, "differ: the same work gave two results");
     run_records_release(&records);
