@@ -165,7 +165,7 @@ static Status walk_matrix(Walk *w, double *value, DeltaFacts *facts)
     Sums s;
 
     w->cast_to = forced ? (set->cast == DELTA_CAST_BF16 ? LT_BF16 : LT_F16) : w->tuned.stored;
-    w->base_noise = !weights && !cast && w->base.dtype != w->base.stored && w->tuned.dtype == w->tuned.stored;
+    w->base_noise = !weights && !cast && set->cast != DELTA_CAST_AUTO && w->base.dtype != w->base.stored && w->tuned.dtype == w->tuned.stored;
     TRY(walk_all(w, cast, value, &s));
     *facts = (DeltaFacts){
         .dtype = w->tuned.dtype,
@@ -244,14 +244,16 @@ static Status product_facts(Walk *w, const ParamEntry *a, DeltaFacts *facts)
 
 static Status find_places(Walk *w, const DeltaPair *pair, const ParamEntry *entry)
 {
+    MatrixFolder bare = *pair->base; /* a view */
     StrBuf name;
     Status st;
 
+    bare.master.path = NULL;
     *w = (Walk){.pair = pair, .entry = entry};
     strbuf_init(&name);
     st = param_name(entry, &name);
     if (st == LT_OK)
-        st = matrix_folder_find(&w->base, pair->base, strbuf_str(&name));
+        st = matrix_folder_find(&w->base, pair->stored ? &bare : pair->base, strbuf_str(&name));
     if (st == LT_OK)
         st = matrix_folder_find(&w->tuned, &pair->tuned, strbuf_str(&name));
     strbuf_release(&name);
@@ -304,7 +306,8 @@ Status delta_identity(const DeltaPair *pair, const ParamEntry *entry, FileHashMo
     Walk w;
 
     TRY(find_places(&w, pair, entry));
-    strbuf_addf(out, "of %d cast %d %d exact %d\n", (int)s->of, (int)s->cast, (int)pair->casts, (int)s->exact);
+    strbuf_addf(out, "of %d cast %d %d stored %d exact %d\n", (int)s->of, (int)s->cast, (int)pair->casts, (int)pair->stored,
+                (int)s->exact);
     TRY(matrix_place_digest(out, &w.base, mode));
     TRY(matrix_place_digest(out, &w.tuned, mode));
     if (pair->factors != NULL) {
@@ -317,7 +320,7 @@ Status delta_identity(const DeltaPair *pair, const ParamEntry *entry, FileHashMo
 
 /* ---- opening -------------------------------------------------------------------------------------------------------------- */
 
-/* Adds the beginning of a matrix to the sums that decide on the cast. What does not fit together is delta_check's to report. */
+/* Adds the beginning of a matrix to the sums that decide where training began. What does not fit together is delta_check's to report. */
 static Status sample_matrix(const DeltaPair *pair, const ParamEntry *entry, struct Room *room, Sums *s)
 {
     const Checkpoint *base = pair->base->variant.checkpoint, *tuned = pair->tuned.variant.checkpoint;
@@ -329,7 +332,7 @@ static Status sample_matrix(const DeltaPair *pair, const ParamEntry *entry, stru
         !param_present(&tuned->cfg, entry->row->presence))
         return LT_OK;
     TRY(find_places(&w, pair, entry));
-    if (!may_cast(&w))
+    if (!may_cast(&w) && pair->base->master.path == NULL)
         return LT_OK;
     const int64_t total = w.base.rows * w.base.cols;
     w.room = room;
@@ -344,21 +347,39 @@ static Status sample_matrix(const DeltaPair *pair, const ParamEntry *entry, stru
 }
 
 /* By the same matrices whichever are asked for, so that a matrix has one result. */
-static Status settle_cast(DeltaPair *pair)
+static Status sample_all(const DeltaPair *pair, const ParamList *list, struct Room *room, Sums *s)
+{
+    *s = (Sums){0};
+    for (size_t i = 0; i < list->count; i++)
+        if (list->entry[i].row->analysed)
+            TRY(sample_matrix(pair, &list->entry[i], room, s));
+    return LT_OK;
+}
+
+static bool cast_helps(const Sums *s) { return s->energy_cast < s->energy && (s->zero_cast > s->zero || s->masters); }
+
+static double least_energy(const Sums *s) { return cast_helps(s) ? s->energy_cast : s->energy; }
+
+static Status settle_start(DeltaPair *pair)
 {
     struct Room *room = NULL;
     ParamList list;
-    Sums s = {0};
+    Sums s, stored;
     Status st;
 
     if (pair->factors != NULL || pair->settings.of == DELTA_OF_WEIGHTS || pair->settings.cast != DELTA_CAST_AUTO)
         return LT_OK;
     TRY(params_build(&list, &pair->base->variant.checkpoint->cfg));
     TRY_GOTO(MEM_NEW(room, 1), st, done);
-    for (size_t i = 0; i < list.count; i++)
-        if (list.entry[i].row->analysed)
-            TRY_GOTO(sample_matrix(pair, &list.entry[i], room, &s), st, done);
-    pair->casts = s.energy_cast < s.energy && (s.zero_cast > s.zero || s.masters);
+    TRY_GOTO(sample_all(pair, &list, room, &s), st, done);
+    pair->casts = cast_helps(&s);
+    if (pair->base->master.path == NULL)
+        goto done;
+    pair->stored = true;
+    TRY_GOTO(sample_all(pair, &list, room, &stored), st, done);
+    pair->stored = least_energy(&stored) < least_energy(&s);
+    if (pair->stored)
+        pair->casts = cast_helps(&stored);
 done:
     mem_free(room);
     params_release(&list);
@@ -378,7 +399,7 @@ Status delta_open(DeltaPair *pair, const MatrixFolder *base, const char *tuned, 
     TRY(matrix_folder_open(&pair->tuned, tuned, base->variant.place.given));
     Status st = open_factors(pair);
     if (st == LT_OK)
-        st = settle_cast(pair);
+        st = settle_start(pair);
     if (st != LT_OK)
         delta_close(pair);
     return st;

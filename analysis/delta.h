@@ -4,9 +4,10 @@
  * - Base cast. A base that is stored in another type than its tunes (Llama 2: F16, its tunes BF16) was cast before training, or was not. If it was, its
  *   rounding would look like a change of high rank without the same cast; if it was not, with it. DELTA_CAST_AUTO decides once for a checkpoint: it
  *   casts where that makes the difference smaller and, without masters, more entries exactly equal. (More are equal by chance too, where a change is below
- *   a unit in the last place; but energy goes up by that of the base's rounding where the cast is wrong, and down by it where it is right.)
- * - Noise: the energy of the rounding that the stored types left in the difference (analysis/rounding.h). It is the tuned side's; and the base's too,
- *   where the base has masters, is not cast and the tuned side has none: whether training began at the masters or at the stored values is then not known.
+ *   a unit in the last place; but energy goes up by that of the base's rounding where the cast is wrong, and down by it where it is right.) By the same
+ *   energy it takes what a base with masters is stored as, where training began there.
+ * - Noise: the energy of the rounding that the stored types left in the difference (analysis/rounding.h). It is the tuned side's; and where AUTO was not to
+ *   find out where training began, the base's too if it has masters, is not cast and the tuned side has none: its masters may not be what was trained.
  * - An adapter's change is s B A exactly, from its factors: no rounding, and a rank of at most r. */
 #ifndef LETHE_ANALYSIS_DELTA_H
 #define LETHE_ANALYSIS_DELTA_H
@@ -28,7 +29,7 @@ typedef struct DeltaPair {
     MatrixFolder tuned;
     Factors *factors;         /* NULL: not an adapter */
     DeltaSettings settings;
-    bool casts;               /* what AUTO has come to: the base is cast to what the tuned matrix is stored in */
+    bool casts, stored;       /* what AUTO has come to: the base is cast to what the tuned matrix is stored in; its stored values stand, not its masters */
 } DeltaPair;
 
 /* tuned: a model, or an adapter of that base. */
