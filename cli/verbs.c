@@ -2,8 +2,8 @@
 
 #include "core/nearest.h"
 
-const Verb *const verbs[] = {&verb_score, &verb_spectrum, &verb_extract, &verb_inspect, &verb_tokenize, &verb_forward, &verb_generate, &verb_merge, &verb_tasks,
-                             &verb_help, NULL};
+const Verb *const verbs[] = {&verb_score, &verb_spectrum, &verb_extract, &verb_curve, &verb_inspect, &verb_tokenize, &verb_forward, &verb_generate, &verb_merge,
+                             &verb_tasks, &verb_help, NULL};
 
 Status verb_find(const Verb **out, const char *name)
 {

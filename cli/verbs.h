@@ -4,7 +4,7 @@
 
 #include "cli/options.h"
 
-extern const Verb verb_extract, verb_forward, verb_generate, verb_help, verb_inspect, verb_merge, verb_score, verb_spectrum, verb_tasks, verb_tokenize;
+extern const Verb verb_curve, verb_extract, verb_forward, verb_generate, verb_help, verb_inspect, verb_merge, verb_score, verb_spectrum, verb_tasks, verb_tokenize;
 
 extern const Verb *const verbs[]; /* NULL-terminated, in the order help lists them */
 
