@@ -78,7 +78,7 @@ SIM_TESTS := $(filter test_backend test_device test_gemm test_ops_%,$(TESTS)) te
 # What models compute on it; too long where every access is looked at.
 ifeq ($(VARIANT),sim)
 SIM_TESTS += $(filter test_forward% test_decode test_generate% test_adapter_golden test_invariance test_score test_score_golden \
-	test_delta test_extract test_spectrum_run,$(TESTS))
+	test_delta test_extract test_planted,$(TESTS))
 endif
 ifneq ($(SIM),)
 CXXFLAGS += -std=c++17 -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas -fno-exceptions -fno-rtti -fno-threadsafe-statics \
@@ -221,8 +221,9 @@ canary:
 fuzz:
 	+@if tests/fuzz/has_libfuzzer.sh '$(CLANG)'; then $(MAKE) --no-print-directory VARIANT=fuzz $(FUZZERS:%=build/fuzz/%); fi
 
-soak: all $(B)/world $(B)/seeds fuzz
+soak: all $(B)/world $(B)/seeds $(B)/tests/test_noise_rank fuzz
 	@tests/soak.sh $(B)/world build/lethe
+	@LETHE_TEST_LARGE=1 $(B)/tests/test_noise_rank
 	@tests/fuzz/run.sh $(B)/seeds $(FUZZ_RUNS)
 
 # Passive: threads of an OpenMP peer that spin after their call would take a processor from whoever is measured next.
