@@ -63,10 +63,38 @@ static void test_records_read_back_and_must_agree(void **state)
     run_records_release(&records);
 }
 
+/* Every single allocation may fail: the code says so, nothing leaks, and nothing half read stays. */
+static void test_records_survive_a_lack_of_memory(void **state)
+{
+    const char *folder = test_folder();
+    double sigma[2] = {2, 1};
+    SubspaceRow row = {"angle", "left", 1, 1, NAN, 0.5, 0.5};
+    const RunRecord r = {.m = 2, .n = 2, .facts = {LT_F32, LT_F32, DELTA_CAST_NONE, 0, 0, 1}, .sigma = sigma, .subspaces = {.row = &row, .count = 1}};
+    const int64_t held = mem_held();
+    Status st = LT_E_NOMEM;
+
+    (void)state;
+    log_record(folder, &r);
+    for (uint64_t n = 1; st != LT_OK; n++) {
+        RunRecords records;
+
+        run_records_init(&records);
+        mem_fail_at(n);
+        st = run_records_refresh(&records, folder, NULL);
+        mem_fail_at(0);
+        assert_int_equal(run_records_find(&records, KEY) != NULL, st == LT_OK);
+        run_records_release(&records);
+        if (st != LT_OK)
+            CHECK_FAILS(st, LT_E_NOMEM, NULL);
+        assert_int_equal(mem_held(), held);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records_read_back_and_must_agree),
+        cmocka_unit_test(test_records_survive_a_lack_of_memory),
     };
     return TEST_MAIN(tests);
 }
