@@ -78,7 +78,7 @@ SIM_TESTS := $(filter test_backend test_device test_gemm test_ops_%,$(TESTS)) te
 # What models compute on it; too long where every access is looked at.
 ifeq ($(VARIANT),sim)
 SIM_TESTS += $(filter test_forward% test_decode test_generate% test_adapter_golden test_invariance test_score test_score_golden \
-	test_delta test_extract test_planted,$(TESTS))
+	test_delta test_extract test_spectrum_golden test_subspace test_planted,$(TESTS))
 endif
 ifneq ($(SIM),)
 CXXFLAGS += -std=c++17 -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas -fno-exceptions -fno-rtti -fno-threadsafe-statics \

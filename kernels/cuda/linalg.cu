@@ -12,6 +12,7 @@ extern "C" {
 
 #include <float.h>
 #include <limits.h>
+#include <math.h>
 
 /* One decomposition, with memory of its own: next to what it costs, taking that costs nothing, and the device's workspace never shrinks. */
 typedef struct Work {
@@ -270,7 +271,8 @@ static Status give_factors(Work *w, Tensor u, Tensor vt, Tensor a, bool rows_are
     return matrix_move(w->dev, w->op, tall ? vt : u, w->right, tall ? to_rows : to_columns, NO_TENSOR);
 }
 
-/* a is kept until the end, for the second try. */
+/* a is kept until the end, for the second try. Values that are all shifted by `error` move their product by its sqrt(cols)-fold, of which the check of the
+ * result (kernels/linalg_check.h) allows eps rows |a|: the shift may have half of it, rounding needs the rest. */
 static Status svd(Work *w, Tensor u, double *sigma, Tensor vt, Tensor a)
 {
     const double eps = a.dtype == LT_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
@@ -279,7 +281,7 @@ static Status svd(Work *w, Tensor u, double *sigma, Tensor vt, Tensor a)
     TRY(take_tensors(w, take_factors));
     TRY(by_polar(w, a, &error));
     TRY(give_values(w, sigma));
-    if (error <= eps * (double)w->rows * sigma[0] && sigma[0] > 0)
+    if (error * sqrt((double)w->cols) <= 0.5 * eps * (double)w->rows * sigma[0] && sigma[0] > 0)
         return give_factors(w, u, vt, a, true);
     TRY(by_iteration(w, 'S', a));
     TRY(give_values(w, sigma));
