@@ -119,8 +119,8 @@ static Status find_score(CurveScore *out, bool *found, const CurveStudy *s, cons
         if (!is(s, row, "label", label) || !names_row(s, row, name) || *cell(s, row, "value") == '\0')
             continue;
         if (*found)
-            return FAIL(LT_E_INPUT, "%s: lines %zu and %zu: two scores %s of '%s', expected one (name a filter with %s:FILTER, or keep other settings in another folder)", s->path,
-                        line_of(out->row), line_of(row), name->text, label, name->text);
+            return FAIL(LT_E_INPUT, "%s: lines %zu and %zu: expected one score %s of '%s', found two (TASK:METRIC:FILTER names one filter's)", s->path,
+                        line_of(out->row), line_of(row), name->text, label);
         *found = true;
         out->row = row;
         TRY(read_number(&out->value, s, row, "value"));
@@ -214,9 +214,11 @@ static Status read_points(CurveStudy *s, CurvePanel *panel)
         }
     }
     if (panel->n_point == 0)
-        return FAIL(LT_E_INPUT, "%s: condition '%s': expected a checkpoint with all scores, found none with %s", s->path, panel->condition, lacks);
+        return FAIL(LT_E_INPUT, "%s: condition '%s': expected a checkpoint with all scores, found none with %s", s->path, panel->condition,
+                    lacks);
     if (n_lacking > 0)
-        log_note("condition '%s': left out %zu of %zu checkpoints, which lack a score ('%s': %s)", panel->condition, n_lacking, n_lacking + panel->n_point, lacking, lacks);
+        log_note("condition '%s': left out %zu of %zu checkpoints, which lack a score ('%s': %s)", panel->condition, n_lacking,
+                 n_lacking + panel->n_point, lacking, lacks);
     return read_base(s, panel);
 }
 
@@ -290,8 +292,8 @@ static Status sort_lines(CurveStudy *s, CurvePanel *panel)
         qsort(first, line->count, sizeof *first, by_x);
         for (size_t i = 1; i < line->count; i++)
             if (first[i].x == first[i - 1].x)
-                return FAIL(LT_E_INPUT, "%s: condition '%s': '%s' and '%s' are one line and both at %s %g: name the column that tells them apart with --line", s->path,
-                            panel->condition, first[i - 1].label, first[i].label, panel->x_name, first[i].x);
+                return FAIL(LT_E_INPUT, "%s: condition '%s': '%s' and '%s' are one line and both at %s %g: name the column that tells them apart with --line",
+                            s->path, panel->condition, first[i - 1].label, first[i].label, panel->x_name, first[i].x);
     }
     return LT_OK;
 }
@@ -371,11 +373,13 @@ static Status default_learning(const char **out, CurveStudy *s, const char *cond
         for (size_t row = 0; row < s->table.n_row && !here; row++)
             here = is(s, row, "condition", condition) && !is(s, row, "label", s->base) && names_row(s, row, &name);
         if (here && *out != NULL)
-            return FAIL(LT_E_USAGE, "%s: condition '%s' has scores %s and %s: choose with --learning %s=TASK:METRIC", s->path, condition, *out, usual[i], condition);
+            return FAIL(LT_E_USAGE, "%s: condition '%s' has scores %s and %s: choose with --learning %s=TASK:METRIC", s->path, condition, *out, usual[i],
+                        condition);
         *out = here ? usual[i] : *out;
     }
     if (*out == NULL)
-        return FAIL(LT_E_USAGE, "%s: condition '%s' has no score %s or %s: name what is learned with --learning TASK:METRIC", s->path, condition, usual[0], usual[1]);
+        return FAIL(LT_E_USAGE, "%s: condition '%s' has no score %s or %s: name what is learned with --learning TASK:METRIC", s->path, condition, usual[0],
+                    usual[1]);
     return LT_OK;
 }
 

@@ -1,7 +1,7 @@
 /* Learning and forgetting of many checkpoints, read from the results.tsv of `lethe score`.
  *
- * A panel is one condition: its own learning score, and the source scores that all panels share. Checkpoints that agree in the columns of a line (method, rank,
- * targets) are one line, in the order of their x (tokens, epochs or steps). The source score is the plain mean over the source tasks. */
+ * A panel is one condition: its own learning score, and the source scores that all panels share. Checkpoints that agree in the columns of a line (method,
+ * rank, targets) are one line, in the order of their x (tokens, epochs or steps). The source score is the plain mean over the source tasks. */
 #ifndef LETHE_ANALYSIS_CURVE_POINTS_H
 #define LETHE_ANALYSIS_CURVE_POINTS_H
 
@@ -10,7 +10,8 @@
 
 enum { CURVE_MOST_SOURCES = 16, CURVE_MOST_KEYS = 8 };
 
-/* Whatever may differ between conditions is a list of texts, each "VALUE" or "CONDITION=VALUE"; of several that apply the last counts, one with a name before one without. */
+/* Whatever may differ between conditions is a list of texts, each "VALUE" or "CONDITION=VALUE"; of several that apply the last counts, one with a name
+ * before one without. */
 typedef struct CurveSettings {
     const char *const *item;
     size_t count;

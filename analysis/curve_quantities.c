@@ -2,6 +2,7 @@
 
 #include "analysis/stats/front.h"
 #include "analysis/stats/learning.h"
+#include "analysis/stats/relation.h"
 
 #include <math.h>
 
@@ -10,7 +11,7 @@ const char *const curve_point_names[N_POINT_QUANTITY] = {
     "learning", "source", "forgetting", "forgetting_relative", "forgetting_from_best", "exchange_rate", "front",
 };
 const char *const curve_line_names[N_LINE_QUANTITY] = {
-    "area", "source_area", "to_target", "to_target_ratio", "forgetting_at_target", "hypervolume", "hypervolume_share",
+    "area", "source_area", "to_target", "to_target_ratio", "forgetting_at_target", "forgetting_slope", "forgetting_r2", "hypervolume", "hypervolume_share",
 };
 
 size_t curve_base_at(BaseQuantity q) { return q; }
@@ -143,11 +144,14 @@ static void point_quantities(double *out, const CurvePanel *panel, const CurveTe
 static void line_quantities(double *out, const CurveLine *line, const CurveTerms *t, const double *learning, const double *source)
 {
     const double *x = t->x + line->first, *l = learning + line->first, *s = source + line->first;
+    const Fit fit = fit_line(l, t->forgetting + line->first, line->count);
 
     out[LINE_AREA] = area_per_octave(x, l, line->count);
     out[LINE_SOURCE_AREA] = area_per_octave(x, s, line->count);
     out[LINE_TO_TARGET] = tokens_to_target(x, l, line->count, t->target);
     out[LINE_FORGETTING_AT_TARGET] = value_at_target(l, t->forgetting + line->first, line->count, t->target);
+    out[LINE_FORGETTING_SLOPE] = fit.c[1];
+    out[LINE_FORGETTING_R2] = fit.r2;
     out[LINE_HYPERVOLUME] = front_hypervolume(s, l, line->count, t->reference_source, t->reference_learning, t->front);
 }
 

@@ -1,4 +1,5 @@
-/* Everything that `lethe curve` says of a panel, as one list of numbers: made from the measured scores for the values, and from each replicate of them for the intervals. */
+/* Everything that `lethe curve` says of a panel, as one list of numbers: made from the measured scores for the values, and from each replicate of them
+ * for the intervals. */
 #ifndef LETHE_ANALYSIS_CURVE_QUANTITIES_H
 #define LETHE_ANALYSIS_CURVE_QUANTITIES_H
 
@@ -21,6 +22,8 @@ typedef enum LineQuantity {
     LINE_TO_TARGET,   /* x where learning reaches the target */
     LINE_TO_TARGET_RATIO, /* over that of the one line of method "full" */
     LINE_FORGETTING_AT_TARGET,
+    LINE_FORGETTING_SLOPE, /* least squares along the line: points forgotten for each point learned */
+    LINE_FORGETTING_R2,    /* the share of forgetting that this explains */
     LINE_HYPERVOLUME,
     LINE_HYPERVOLUME_SHARE, /* of that of all lines together */
     N_LINE_QUANTITY,
@@ -46,8 +49,8 @@ typedef struct CurveTerms {
 
 /* The measured scores: [n_point + 1], the base last. */
 void curve_measured(double *learning, double *source, const CurveStudy *study, const CurvePanel *panel);
-/* The terms that the options name, else: as reference source the largest multiple of 0.05 below all measured ones, as reference learning the base's, as target the best score that every
- * line reaches. Memory is the study's. */
+/* The terms that the options name, else: as reference source the largest multiple of 0.05 below all measured ones, as reference learning the base's, as
+ * target the best score that every line reaches. Memory is the study's. */
 Status curve_terms(CurveTerms *out, CurveStudy *study, const CurvePanel *panel, const CurveOptions *o, const double *learning, const double *source);
 void curve_quantities(double *out, const CurvePanel *panel, const CurveTerms *terms, const double *learning, const double *source);
 

@@ -27,11 +27,14 @@ static const Option curve_options[] = {
     {.name = "out", .kind = OPTION_TEXT, .value = "FILE.tsv", .offset = offsetof(CurveLineOptions, out), .required = true,
      .help = "the table: a row a quantity of a checkpoint, a line or a condition"},
 
-    {.name = "learning", .kind = OPTION_LIST, .value = "[CONDITION=]TASK:METRIC[:FILTER]", .offset = offsetof(CurveLineOptions, learning), .group = "What is learned and forgotten",
-     .help = "the score that training is for, in all conditions or in one (default: humaneval:pass@1 or gsm8k:exact_match:strict-match, whichever the condition has)"},
+    {.name = "learning", .kind = OPTION_LIST, .value = "[CONDITION=]TASK:METRIC[:FILTER]", .offset = offsetof(CurveLineOptions, learning),
+     .group = "What is learned and forgotten",
+     .help = "the score that training is for, in all conditions or in one (default: humaneval:pass@1 or gsm8k:exact_match:strict-match, whichever "
+             "the condition has)"},
     {.name = "source", .kind = OPTION_TEXT, .value = "TASK:METRIC[:FILTER],...", .offset = offsetof(CurveLineOptions, source),
      .help = "the scores whose mean is forgotten (default hellaswag:acc,arc_challenge:acc,winogrande:acc)"},
-    {.name = "base", .kind = OPTION_TEXT, .value = "LABEL", .offset = offsetof(CurveLineOptions, base), .help = "the checkpoint before training (default: the one of method base)"},
+    {.name = "base", .kind = OPTION_TEXT, .value = "LABEL", .offset = offsetof(CurveLineOptions, base),
+     .help = "the checkpoint before training (default: the one of method base)"},
     {.name = "chance", .kind = OPTION_REAL, .value = "P", .offset = offsetof(CurveLineOptions, chance), .min = 0, .max = 1,
      .help = "what guessing scores on the mean of the sources, for forgetting relative to what there is to lose (default: not written)"},
 
@@ -43,7 +46,8 @@ static const Option curve_options[] = {
      .help = "learning score at which lines are compared (default: the best that every line reaches)"},
     {.name = "reference", .kind = OPTION_LIST, .value = "[CONDITION=]SOURCE,LEARNING", .offset = offsetof(CurveLineOptions, reference),
      .help = "corner of the hypervolumes (default: the multiple of 0.05 below all source scores, the base's learning score)"},
-    {.name = "mixed", .kind = OPTION_FLAG, .offset = offsetof(CurveLineOptions, mixed), .help = "take scores together that were measured with different settings"},
+    {.name = "mixed", .kind = OPTION_FLAG, .offset = offsetof(CurveLineOptions, mixed),
+     .help = "take scores together that were measured with different settings"},
     {.name = "draws", .kind = OPTION_INT, .value = "N", .offset = offsetof(CurveLineOptions, draws), .min = 0, .max = 10000000,
      .help = "replicates for the intervals; 0: no intervals (default 10000)"},
     {0},
@@ -82,7 +86,10 @@ static Status put_number(json_t *object, const char *key, const char *cell, bool
 
 static Status start_line(json_t *lines, json_t **line, const Tsv *t, size_t row, size_t n_key)
 {
-    static const char *const quantity[] = {"area", "source_area", "to_target", "to_target_ratio", "forgetting_at_target", "hypervolume", "ci_low", "ci_high", "hypervolume_share"};
+    static const char *const quantity[] = {
+        "area", "source_area", "to_target", "to_target_ratio", "forgetting_at_target", "forgetting_slope", "forgetting_r2", "hypervolume", "ci_low", "ci_high",
+        "hypervolume_share",
+    };
 
     *line = json_object();
     TRY(json_push(lines, *line));

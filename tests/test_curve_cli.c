@@ -31,7 +31,8 @@ static void test_curve_speaks_json(void **state)
 
     (void)state;
     snprintf(out, sizeof out, "%s/paper.tsv", test_folder());
-    program_run(&run, "", ARGUMENTS("curve", "--results", "recipes/paper", "--source=forgetting:mean", "--out", out, "--json", "--learning", "math_ift=gsm8k:exact_match"));
+    program_run(&run, "", ARGUMENTS("curve", "--results", "recipes/paper", "--source=forgetting:mean", "--out", out, "--json", "--learning",
+                                    "math_ift=gsm8k:exact_match"));
     assert_int_equal(run.code, 0);
     CHECK_OK(json_parse(&root, strbuf_str(&run.out), "stdout", 0));
     assert_int_equal(json_array_size(json_object_get(root, "lines")), 5); /* the other conditions were not asked for */

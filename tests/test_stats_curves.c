@@ -263,8 +263,8 @@ static void test_fits_find_what_was_planted(void **state)
     check_close("line 1", l.c[1], -0.5, 1e-12, 0);
     assert_true(l.c[2] == 0);
     check_close("line r2", l.r2, 1, 1e-14, 0);
-    /* Twenty products of some 60 * 2.5e5 are summed with an error of at most 20^2 of their last places, 2e-9 each, and divided by squares that sum up to 2e4: 4e-11 for
-     * x^2, of which 2000 times go into x and 1e6 times into the constant. */
+    /* Twenty products of some 60 * 2.5e5 are summed with an error of at most 20^2 of their last places, 2e-9 each, and divided by squares that sum up to
+     * 2e4: 4e-11 for x^2, of which 2000 times go into x and 1e6 times into the constant. */
     check_close("parabola 2", p.c[2], -0.25, 4e-11, 0);
     check_close("parabola 1", p.c[1], 2, 8e-8, 0);
     check_close("parabola 0", p.c[0], 7, 4e-5, 0);

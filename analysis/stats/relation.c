@@ -80,8 +80,8 @@ done:
 
 /* ---- fits --------------------------------------------------------------------------------------------------------------- */
 
-/* Least squares in polynomials that are orthogonal on these x (Forsythe 1957): p0 = 1, p1 = x - a0, p2 = (x - a1) p1 - b. The usual equations in powers of x would
- * square a condition that is bad already where all x lie far from 0. */
+/* Least squares in polynomials that are orthogonal on these x (Forsythe 1957): p0 = 1, p1 = x - a0, p2 = (x - a1) p1 - b. The usual equations in powers
+ * of x would square a condition that is bad already where all x lie far from 0. */
 typedef struct Basis {
     double a0, a1, b;
 } Basis;
