@@ -302,6 +302,28 @@ static void test_subspaces_match_the_golden(void **state)
     json_decref(doc);
 }
 
+/* Every single allocation may fail: the code says so, and nothing leaks. */
+static void test_report_survives_a_lack_of_memory(void **state)
+{
+    static const double base[] = {3, 1, 0, 2, 1, 1};
+    SubspaceRows rows = {0};
+    Status st = LT_E_NOMEM;
+
+    (void)state;
+    const int64_t held = mem_held();
+    for (uint64_t n = 1; st != LT_OK; n++) {
+        double change[] = {1, 0, 0, 0, 0, 1};
+
+        mem_fail_at(n);
+        st = subspace_report(&rows, dev, base, change, 2, 3, 2);
+        mem_fail_at(0);
+        subspace_rows_release(&rows);
+        if (st != LT_OK)
+            CHECK_FAILS(st, LT_E_NOMEM, NULL);
+        assert_int_equal(mem_held(), held);
+    }
+}
+
 /* ---- angles that are known ------------------------------------------------------------------------------------------------ */
 
 /* Vectors as columns or as rows, on the device. */
@@ -452,6 +474,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_subspaces_match_the_golden, open_device),
         cmocka_unit_test(test_report_of_made_changes),
+        cmocka_unit_test(test_report_survives_a_lack_of_memory),
         cmocka_unit_test(test_angles_keep_their_digits),
         cmocka_unit_test(test_distances_of_small_angles),
         cmocka_unit_test(test_chance_is_what_random_spaces_have),
