@@ -25,7 +25,7 @@ static Status draw_items(CurveDraws *d, bool *found, const CurveStudy *s, const 
     size_t n_item;
     Status st;
 
-    TRY(curve_items_read(&value, &n_item, found, panel, score, o->results));
+    TRY(curve_items_read(&value, &n_item, found, s, panel, score, o->results));
     if (!*found)
         return LT_OK;
     const Resampling r = {.value = value, .n_unit = n_item, .n_series = n_series, .n_draw = d->n_draw, .seed = o->seed, .stratum = (uint32_t)score};

@@ -25,6 +25,6 @@ void curve_draws_release(CurveDraws *draws);
 
 /* The values of one score for all points of a panel, [n_item][n_point + 1], from the samples files. *found false, and nothing taken: some checkpoint has
  * no such file, or one with other documents or another mean than results.tsv. mem_free(*value). */
-Status curve_items_read(double **value, size_t *n_item, bool *found, const CurvePanel *panel, size_t score, const char *folder);
+Status curve_items_read(double **value, size_t *n_item, bool *found, const CurveStudy *study, const CurvePanel *panel, size_t score, const char *folder);
 
 #endif

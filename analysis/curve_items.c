@@ -58,8 +58,8 @@ done:
     return st;
 }
 
-/* *usable: the line has the metric, of this filter. */
-static Status add_sample(Samples *s, bool *usable, Str line, const char *path, uint64_t number, const ScoreName *name)
+/* A file may hold a line a filter for each document: those of others are skipped. *usable: the line has the metric. */
+static Status add_sample(Samples *s, bool *usable, Str line, const char *path, uint64_t number, const char *metric, const char *filter)
 {
     json_t *document = NULL;
     int64_t doc = 0;
@@ -67,8 +67,12 @@ static Status add_sample(Samples *s, bool *usable, Str line, const char *path, u
 
     TRY(json_parse(&document, line, path, number));
     const JsonAt root = json_root(document, path, number);
-    const json_t *value = json_object_get(document, name->metric), *filter = json_object_get(document, "filter");
-    *usable = json_is_number(value) && (name->filter == NULL || !json_is_string(filter) || strcmp(json_string_value(filter), name->filter) == 0);
+    const json_t *value = json_object_get(document, metric);
+    Str of = str_of(filter);
+    TRY_GOTO(json_opt_str(&root, "filter", &of), st, done);
+    if (!str_is(of, filter))
+        goto done;
+    *usable = json_is_number(value);
     TRY_GOTO(json_get_int(&root, "doc_id", 0, INT64_MAX, &doc), st, done);
     TRY_GOTO(MEM_GROW(s->value, s->value_cap, s->n + 1), st, done);
     TRY_GOTO(MEM_GROW(s->doc, s->doc_cap, s->n + 1), st, done);
@@ -79,7 +83,7 @@ done:
     return st;
 }
 
-static Status read_samples(Samples *s, bool *usable, const char *path, const ScoreName *name)
+static Status read_samples(Samples *s, bool *usable, const char *path, const char *metric, const char *filter)
 {
     LineReader *lines;
     bool more = true;
@@ -92,7 +96,7 @@ static Status read_samples(Samples *s, bool *usable, const char *path, const Sco
         TRY_GOTO(lines_next(lines, &line, &more), st, done);
         if (!more)
             break;
-        TRY_GOTO(add_sample(s, usable, line, path, lines_number(lines), name), st, done);
+        TRY_GOTO(add_sample(s, usable, line, path, lines_number(lines), metric, filter), st, done);
     }
 done:
     lines_close(lines);
@@ -111,8 +115,9 @@ static bool has_mean(const Samples *s, double mean)
     return s->n > 0 && fabs(sum / (double)s->n - mean) <= 0x1p-52 * size;
 }
 
-static Status read_point(Samples *s, bool *usable, const CurvePoint *p, size_t score, const ScoreName *name, const char *results)
+static Status read_point(Samples *s, bool *usable, const CurveStudy *study, const CurvePoint *p, size_t score, const ScoreName *name, const char *results)
 {
+    const char *filter = tsv_get(&study->table, p->score[score].row, "filter");
     StrBuf folder, path;
     Status st;
 
@@ -122,7 +127,7 @@ static Status read_point(Samples *s, bool *usable, const CurvePoint *p, size_t s
     TRY_GOTO(folder_of(&folder, results, p->label), st, done);
     TRY_GOTO(find_samples(&path, folder.data, name->task), st, done);
     if (path.len > 0)
-        TRY_GOTO(read_samples(s, usable, path.data, name), st, done);
+        TRY_GOTO(read_samples(s, usable, path.data, name->metric, filter), st, done);
     *usable = *usable && has_mean(s, p->score[score].value); /* else the file is of other settings than the row */
 done:
     strbuf_release(&folder);
@@ -150,7 +155,7 @@ static Status interleave(double **value, const Samples *of, size_t n_series)
     return LT_OK;
 }
 
-Status curve_items_read(double **value, size_t *n_item, bool *found, const CurvePanel *panel, size_t score, const char *folder)
+Status curve_items_read(double **value, size_t *n_item, bool *found, const CurveStudy *study, const CurvePanel *panel, size_t score, const char *folder)
 {
     const size_t n_series = panel->n_point + 1;
     Samples *of;
@@ -159,7 +164,7 @@ Status curve_items_read(double **value, size_t *n_item, bool *found, const Curve
     TRY(MEM_NEW(of, n_series));
     *found = true;
     for (size_t k = 0; k < n_series && *found; k++) {
-        TRY_GOTO(read_point(&of[k], found, &panel->point[k], score, &panel->score[score], folder), st, done);
+        TRY_GOTO(read_point(&of[k], found, study, &panel->point[k], score, &panel->score[score], folder), st, done);
         *found = *found && same_documents(&of[0], &of[k]);
     }
     if (*found) {

@@ -112,6 +112,7 @@ static void test_curves_of_the_paper(void **state)
         list_front(&front, &t, want[i].condition);
         assert_string_equal(front.data, want[i].front);
     }
+    check_close("from its best", number_of(&t, "code_cpt/full/20B", "forgetting_from_best", "value"), 0.625 - 0.545, 1e-15, 0);
     /* Rank 256 reaches what full fine-tuning has at 4 B tokens, 0.218, between 16 (0.211) and 20 (0.224). */
     check_close("tokens", atof(cell_of(&t, "code_cpt", "256", "", "to_target", "value")), 16e9 * exp2(7.0 / 13 * log2(1.25)), 0, 1e-9);
     check_close("gap", atof(cell_of(&t, "code_cpt", "256", "", "to_target_ratio", "value")), 4.5, 0.05, 0);
@@ -164,6 +165,22 @@ static void test_points_are_put_in_order(void **state)
     tsv_release(&t);
 }
 
+static void test_terms_can_be_named(void **state)
+{
+    static const char *const reference[] = {"0.1,0.1", "c=0.5,12e-2", "0.2,0.2"}, *const learning[] = {"humaneval:pass@1:none"};
+    CurveOptions o = usual_options(results_of(STUDY));
+    Tsv t;
+
+    (void)state;
+    o.x = "tokens";
+    o.reference = (CurveSettings){reference, 3};
+    o.learning = (CurveSettings){learning, 1};
+    CHECK_OK(curve_run(&t, &o));
+    assert_string_equal(cell_of(&t, "c", "16", "", "hypervolume", "at"), "0.5,0.12");
+    assert_string_equal(cell_of(&t, "c", "16", "", "hypervolume", "x_name"), "tokens");
+    tsv_release(&t);
+}
+
 /* How far an end of a 95 % interval of n normal draws lies off: four standard deviations of its share, over the density there. */
 static double end_reach(double se, size_t n) { return 4 * sqrt(0.025 * 0.975 / (double)n) * se / (exp(-STAT_Z95 * STAT_Z95 / 2) / sqrt(2 * M_PI)); }
 
@@ -200,7 +217,7 @@ static void test_standard_errors_make_intervals(void **state)
 
 enum { ITEMS = 40 };
 
-/* A samples file whose items are right where `right` says so; gives their share. */
+/* A samples file whose items are right where `right` says so, and wrong in the lines of another filter. */
 static void write_samples(const char *label, const char *task, const char *metric, const char *right, int first_doc)
 {
     char folder[4096], name[128];
@@ -208,7 +225,8 @@ static void write_samples(const char *label, const char *task, const char *metri
 
     strbuf_init(&text);
     for (int i = 0; i < ITEMS; i++)
-        strbuf_addf(&text, "{\"doc_id\": %d, \"filter\": \"none\", \"%s\": %c.0}\n", first_doc + i, metric, right[i]);
+        strbuf_addf(&text, "{\"doc_id\": %d, \"filter\": \"none\", \"%s\": %c.0}\n{\"doc_id\": %d, \"filter\": \"loose\", \"%s\": 0.0}\n", first_doc + i, metric,
+                    right[i], first_doc + i, metric);
     CHECK_OK(strbuf_status(&text));
     snprintf(folder, sizeof folder, "%s/%s", results, label);
     snprintf(name, sizeof name, "samples_%s_2026-01-02T03-04-05.jsonl", task);
@@ -368,6 +386,8 @@ static void test_tables_are_refused_with_a_reason(void **state)
         {.table = STUDY POINT("a3", LORA, "0", "0.3", "0.7", "0.6"), .message = "line 14: column 'tokens': expected a number above 0 for 'a3', found '0'", .status = LT_E_INPUT},
         {.table = STUDY NARROW "a3\tc\t" LORA "\t4\twinogrande\tacc\tnone\tf32\t0.3\t0.1\n",
          .message = "humaneval:pass@1: dtype 'f32' for 'a2' but 'bf16' for 'a3' (--mixed", .status = LT_E_INPUT},
+        {.table = HEADER "b\t\tbase\t\t\t\thumaneval\tpass@1\tnone\tbf16\t0.2\t0\nb\t\tbase\t\t\t\thellaswag\tacc\tnone\tf32\t0.7\t0\n" POINT("a", LORA, "1", "0", "1", "1"),
+         .message = "dtype 'f32' for 'a' but 'bf16' for 'b'", .status = LT_E_INPUT, .source = "hellaswag:acc"},
         {.table = STUDY, .message = "condition 'c': expected a checkpoint with all scores, found none with arc:acc", .status = LT_E_INPUT, .source = "arc:acc"},
         {.table = STUDY "z\td\t" LORA "\t1\tgsm8k\tacc\tnone\tf32\t1\t\n",
          .message = "condition 'd' has no score humaneval:pass@1 or gsm8k:exact_match:strict-match: name what",
@@ -379,6 +399,7 @@ static void test_tables_are_refused_with_a_reason(void **state)
         {.table = STUDY, .message = "'a:b,,c:d': expected source scores", .status = LT_E_USAGE, .source = "a:b,,c:d"},
         {.table = STUDY, .message = "'d=humaneval:pass@1': ", .status = LT_E_USAGE, .learning = "d=humaneval:pass@1"},
         {.table = STUDY, .message = "expected SOURCE,LEARNING, found '0.5'", .status = LT_E_USAGE, .reference = "c=0.5"},
+        {.table = STUDY, .message = "expected SOURCE,LEARNING, found '0.5", .status = LT_E_USAGE, .reference = "0.500000000000000000000000000000,1"},
         {.table = STUDY, .message = "expected two numbers SOURCE,LEARNING, found '0.5,x'", .status = LT_E_USAGE, .reference = "0.5,x"},
         {.table = STUDY, .message = "expected a learning score, found 'high'", .status = LT_E_USAGE, .target = "high"},
     };
@@ -433,6 +454,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_curves_of_the_paper),
         cmocka_unit_test(test_points_are_put_in_order),
+        cmocka_unit_test(test_terms_can_be_named),
         cmocka_unit_test(test_standard_errors_make_intervals),
         cmocka_unit_test(test_items_are_drawn_together),
         cmocka_unit_test(test_other_items_are_not_taken),

@@ -194,7 +194,10 @@ static void test_draws_do_not_depend_on_threads(void **state)
     made_values(value);
     for (int threads = 1; threads <= 4; threads++) {
         Pool *pool = open_pool(threads);
-        CHECK_OK(bootstrap_means(threads == 1 ? one : many, &r, pool));
+        double *mean = threads == 1 ? one : many;
+        mean[r.n_draw * SERIES] = 7;
+        CHECK_OK(bootstrap_means(mean, &r, pool));
+        assert_true(mean[r.n_draw * SERIES] == 7); /* the last task ends with the draws */
         assert_true(threads == 1 || memcmp(one, many, r.n_draw * SERIES * sizeof *one) == 0);
         pool_free(pool);
     }
@@ -218,6 +221,11 @@ static void test_all_series_see_the_same_items(void **state)
     for (size_t i = 0; i < DRAWS; i++)
         differ += mean[i * SERIES + 2] != other[i * SERIES + 2];
     assert_int_equal(differ, DRAWS);
+    CHECK_OK(bootstrap_means_python(other, &r, PYTHON_RANDRANGE));
+    bootstrap_sorted(mean, other, DRAWS, SERIES, 0);
+    bootstrap_sorted(mean + DRAWS, other, DRAWS, SERIES, 1);
+    for (size_t i = 0; i < DRAWS; i++)
+        check_close("shifted in Python's draws", mean[DRAWS + i] - mean[i], 1, 1e-15, 0);
     pool_free(pool);
 }
 

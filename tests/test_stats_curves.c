@@ -199,6 +199,9 @@ static void test_learning_rates_have_an_optimum(void **state)
     assert_true(l.lr == 5e-4 && l.near_best == 0 && l.near_low == 5e-4 && l.near_high == 5e-4);
     check_close("ratio", lr_optimum_ratio(&l, &f), 10, 1e-14, 0);
     assert_true(isnan(n.lr) && isnan(n.score) && n.near_best == 0 && isnan(lr_optimum_ratio(&n, &f)));
+    assert_true(lr_optimum((const double[]){1e-4, 5e-5}, equal, 2).lr == 5e-5); /* the lower one in any order */
+    assert_true(lr_optimum((const double[]){1e-4, 1e-5}, (const double[]){1, 0.9}, 2).lr == 1e-4);
+    assert_int_equal(lr_optimum(lr, (const double[]){1, 0.9, 0.89}, 3).near_best, 1);
     assert_true(e.lr == 5e-5 && e.near_best == 1 && e.near_high == 1e-4);
 }
 
@@ -271,6 +274,18 @@ static void test_fits_find_what_was_planted(void **state)
     check_close("parabola r2", p.r2, 1, 1e-13, 0);
 }
 
+/* Uneven places: the polynomials are no longer even and odd. */
+static void test_fits_take_uneven_places(void **state)
+{
+    const double x[] = {0, 1, 3, 7, 20}, y[] = {1, 2, 16, 92, 781}; /* 1 - x + 2 x^2 */
+    const Fit p = fit_parabola(x, y, 5);
+
+    (void)state;
+    check_close("2", p.c[2], 2, 1e-13, 0);
+    check_close("1", p.c[1], -1, 1e-11, 0);
+    check_close("0", p.c[0], 1, 1e-10, 0);
+}
+
 static void test_fits_measure_what_they_leave(void **state)
 {
     const double x[] = {-1, 0, 1, -1, 0, 1}, y[] = {2, 1, 2, 0, -1, 0}, few[] = {1, 1, 2, 2, 1, 2}, flat[] = {4, 4, 4, 4, 4, 4};
@@ -299,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_correlations_match_the_golden),
         cmocka_unit_test(test_correlation_takes_the_ends),
         cmocka_unit_test(test_fits_find_what_was_planted),
+        cmocka_unit_test(test_fits_take_uneven_places),
         cmocka_unit_test(test_fits_measure_what_they_leave),
     };
 
