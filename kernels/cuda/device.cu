@@ -53,7 +53,8 @@ Status cuda_workspace(Device *dev, size_t bytes, void **out)
         cuda->workspace = larger;
         cuda->workspace_bytes = larger_bytes;
     }
-    *out = cuda->workspace;
+    /* Its end, so that who writes behind what he asked for leaves the block, which the simulator and compute-sanitizer see. */
+    *out = (char *)cuda->workspace + (cuda->workspace_bytes - bytes) / 256 * 256;
     return LT_OK;
 }
 
