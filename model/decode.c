@@ -362,6 +362,8 @@ Status decode_run(Decoder *d, const DecodeBatch *batch, int32_t *id, float *lp)
 
     TRY(start_run(&run, d, batch));
     TRY(run_or_replay(&run, d, batch));
+    if (batch->n_choice == 0)
+        return LT_OK;
     TRY(device_download(d->model->dev, d->host_drawn, tensor_cols(d->drawn, 0, batch->n_choice)));
     memcpy(id, d->host_drawn, (size_t)batch->n_choice * sizeof *id);
     memcpy(lp, d->host_drawn + batch->n_choice, (size_t)batch->n_choice * sizeof *lp);

@@ -202,8 +202,13 @@ static Status take_group(ParamEntry *entry, size_t n, TensorArena *arena, DType 
     int64_t total = 0, at = 0;
     Tensor block;
 
-    for (size_t i = 0; i < n; i++)
-        total += entry[i].rows * entry[i].cols;
+    for (size_t i = 0; i < n; i++) {
+        int64_t own;
+
+        if (__builtin_mul_overflow(entry[i].rows, entry[i].cols, &own) || __builtin_add_overflow(total, own, &total))
+            return FAIL(LT_E_NOMEM, "a tensor %s [%lld, %lld] does not fit into the address space", dtype_name(dtype), (long long)entry[i].rows,
+                        (long long)entry[i].cols);
+    }
     TRY(tensor_arena_take(arena, &block, dtype, 1, total));
     for (size_t i = 0; i < n; i++) {
         char *data = block.data;
