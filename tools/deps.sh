@@ -6,6 +6,7 @@ set -u
 # package, then the test that says it is there
 needs='
 gcc               command -v gcc
+g++               command -v g++
 libc6-dev         has_header stdio.h
 make              command -v make
 pkg-config        command -v pkg-config
