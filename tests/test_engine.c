@@ -51,12 +51,6 @@ static bool fake_greedy(uint32_t seen, int32_t target)
     return mix(seen, target, 9) % 4u != 0;
 }
 
-const char *device_backend(const Device *dev)
-{
-    (void)dev;
-    return "cpu";
-}
-
 Status workspace_open(Workspace **out, const Model *model, const BatchLimits *limits)
 {
     (void)model;

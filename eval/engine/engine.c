@@ -79,10 +79,9 @@ Status engine_open(Engine **out, const Model *model, const EngineOptions *option
 {
     const int64_t own_length = model->cfg.max_position_embeddings;
     const int64_t max_length = options->max_length > 0 ? options->max_length : own_length;
-    const bool cuda = strcmp(device_backend(model->dev), "cuda") == 0;
     const BatchLimits limits = limits_for(options->token_budget > 0 ? options->token_budget
-                                          : cuda                    ? TOKEN_BUDGET_CUDA
-                                                                    : TOKEN_BUDGET_CPU, 0, options->adapter);
+                                          : device_runs_ahead(model->dev) ? TOKEN_BUDGET_CUDA
+                                                                          : TOKEN_BUDGET_CPU, 0, options->adapter);
     Engine *e;
     Status st;
 
